@@ -1,0 +1,5 @@
+"""An application server for ASGI and WSGI: a supervising arbiter and asyncio, uvloop or trio workers."""
+
+from .config.version import __version__
+
+__all__ = ["__version__"]
