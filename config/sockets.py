@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import socket
-from dataclasses import dataclass
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from .binds import Bind
+from .binds import Bind, BindKind
+
+#: Tries to find a port that is free on every address of a host name.
+_PORT_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +33,305 @@ class Listener:
     bind: Bind
     secure: bool
     shared: bool
+
+
+@dataclass
+class Sockets:
+    """The sockets of one server, as `Config.create_sockets` makes them."""
+
+    secure_sockets: list[socket.socket]
+    insecure_sockets: list[socket.socket]
+    quic_sockets: list[socket.socket] = field(default_factory=list[socket.socket])
+
+
+@dataclass(frozen=True, slots=True)
+class SocketSettings:
+    """How sockets are opened.
+
+    Attributes:
+        kind: `socket.SOCK_STREAM`, or `socket.SOCK_DGRAM` for QUIC.
+        backlog: connections that wait to be accepted.
+        umask: mask while a Unix socket file is made, None leaves the process's own.
+        user, group: numeric owner of a Unix socket file, None leaves it.
+    """
+
+    kind: socket.SocketKind = socket.SOCK_STREAM
+    backlog: int = 100
+    umask: int | None = None
+    user: int | None = None
+    group: int | None = None
+
+
+class BindError(Exception):
+    """A bind cannot be opened: one sentence that names it and says what to do. Exit status 1."""
+
+
+class SocketTypeError(BindError):
+    """An inherited descriptor is a socket of the wrong type; both are numbers of `socket.SocketKind`."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        self.expected = socket.SocketKind(expected)
+        self.actual = socket.SocketKind(actual)
+        super().__init__(f"a {self.expected.name} socket is wanted, the descriptor is a {self.actual.name}")
+
+
+def supports_reuse_port(bind: Bind) -> bool:
+    """Whether this bind can have one listening socket per worker between which the kernel shares connections."""
+    return bind.kind is BindKind.INET and hasattr(socket, "SO_REUSEPORT") and os.uname().sysname == "Linux"
+
+
+def open_bind(
+    bind: Bind, settings: SocketSettings = SocketSettings(), copies: int | None = None
+) -> list[list[socket.socket]]:
+    """Open a bind: one group of sockets for each of its addresses (a host name may have several).
+
+    All sockets are non-blocking and close at exec; stream sockets are listening. With `copies` None each group is one
+    plain socket. Otherwise each is `copies` sockets that share one port by `SO_REUSEPORT` (see `open_copy` for more
+    of them later); only for binds where `supports_reuse_port`. A port that somebody else holds is an error then too,
+    although the kernel would let the same user join. Resolving a host name may block.
+
+    Raises:
+        BindError: it cannot be opened.
+    """
+    try:
+        if bind.kind is BindKind.DESCRIPTOR:
+            return [[_adopt(bind, settings)]]
+        if bind.kind is BindKind.INET:
+            return _open_inet(bind, settings, copies)
+        return [[_open_unix(bind, settings)]]
+    except OSError as error:
+        raise BindError(f"cannot bind {bind}: {_explain(bind, error)}") from error
+
+
+def open_copy(sock: socket.socket, backlog: int) -> socket.socket:
+    """One more member of a group of `SO_REUSEPORT` sockets, listening on the address of `sock`.
+
+    Raises:
+        OSError: the address cannot be joined.
+    """
+    return _bound(sock.family, sock.getsockname(), SocketSettings(sock.type, backlog), reuse_port=True)
+
+
+def close_all(groups: list[list[socket.socket]]) -> None:
+    """Close what `open_bind` opened; socket files stay, see `remove_socket_file`."""
+    for group in groups:
+        for sock in group:
+            sock.close()
+
+
+def remove_socket_file(path: str) -> None:
+    """Remove the file of a Unix socket, if it is one and nobody listens on it any more.
+
+    For the owner at its exit, after it has closed the listener: the file of a successor stays.
+
+    Raises:
+        OSError: somebody listens on it (EADDRINUSE), it is another type of file (EEXIST), or it cannot be removed.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "the file exists and is no socket")
+    if _is_answered(path):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def socket_url(sock: socket.socket, secure: bool) -> str:
+    """The real address of a listening socket as banners show it: `https://[::1]:8443`, `http://unix:/run/x`."""
+    address = sock.getsockname()
+    scheme = "https" if secure else "http"
+    if sock.family == socket.AF_INET:
+        return f"{scheme}://{address[0]}:{address[1]}"
+    if sock.family == socket.AF_INET6:
+        return f"{scheme}://[{address[0]}]:{address[1]}"
+    if isinstance(address, bytes):  # abstract, begins with a zero byte
+        return f"{scheme}://unix:@{os.fsdecode(address[1:])}"
+    return f"{scheme}://unix:{address}"
+
+
+def _open_inet(bind: Bind, settings: SocketSettings, copies: int | None) -> list[list[socket.socket]]:
+    addresses = _resolve(bind, settings.kind)
+    for attempt in range(_PORT_ATTEMPTS):
+        try:
+            return _open_addresses(bind, addresses, settings, copies)
+        except OSError as error:
+            # The port that the kernel chose on the first address may be taken on the second: choose again.
+            if bind.port or error.errno != errno.EADDRINUSE or attempt == _PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _open_addresses(
+    bind: Bind, addresses: list[tuple[int, str, int]], settings: SocketSettings, copies: int | None
+) -> list[list[socket.socket]]:
+    groups: list[list[socket.socket]] = []
+    port = bind.port
+    unavailable: OSError | None = None
+    try:
+        for family, host, scope in addresses:
+            address = (host, port, 0, scope) if family == socket.AF_INET6 else (host, port)
+            try:
+                groups.append(_open_group(family, address, settings, copies))
+            except OSError as error:
+                # "localhost" has an IPv6 address where the kernel has no IPv6.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or len(addresses) == 1:
+                    raise
+                unavailable = error
+                continue
+            port = groups[0][0].getsockname()[1]
+    except BaseException:
+        close_all(groups)
+        raise
+    if not groups and unavailable is not None:
+        raise unavailable
+    return groups
+
+
+def _open_group(
+    family: int, address: tuple[str | int, ...], settings: SocketSettings, copies: int | None
+) -> list[socket.socket]:
+    if copies is None:
+        return [_bound(family, address, settings, reuse_port=False)]
+    if address[1]:
+        _probe(family, address, settings)
+    group = [_bound(family, address, settings, reuse_port=True)]
+    try:
+        for _ in range(1, copies):
+            group.append(open_copy(group[0], settings.backlog))
+    except BaseException:
+        close_all([group])
+        raise
+    return group
+
+
+def _probe(family: int, address: tuple[str | int, ...], settings: SocketSettings) -> None:
+    """Fail if somebody holds the address: joining him by SO_REUSEPORT would share his connections."""
+    with socket.socket(family, settings.kind) as sock:
+        _set_options(sock)
+        sock.bind(address)
+
+
+def _bound(
+    family: int, address: tuple[str | int, ...], settings: SocketSettings, *, reuse_port: bool
+) -> socket.socket:
+    sock = socket.socket(family, settings.kind)
+    try:
+        _set_options(sock)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+        return _listening(sock, settings)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _set_options(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.type == socket.SOCK_STREAM:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def _listening(sock: socket.socket, settings: SocketSettings) -> socket.socket:
+    sock.setblocking(False)
+    if settings.kind == socket.SOCK_STREAM:
+        sock.listen(settings.backlog)
+    return sock
+
+
+def _resolve(bind: Bind, kind: socket.SocketKind) -> list[tuple[int, str, int]]:
+    """Family, address and scope of each address of the bind's host, without duplicates."""
+    if not bind.host:
+        return [(socket.AF_INET, "0.0.0.0", 0)]
+    found = socket.getaddrinfo(bind.host, bind.port, type=kind, flags=socket.AI_PASSIVE)
+    addresses = [
+        (int(family), str(address[0]), int(address[-1]) if family == socket.AF_INET6 else 0)
+        for family, _, _, _, address in found
+        if family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    return list(dict.fromkeys(addresses))
+
+
+def _open_unix(bind: Bind, settings: SocketSettings) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, settings.kind)
+    try:
+        if bind.kind is BindKind.ABSTRACT:
+            sock.bind(b"\0" + os.fsencode(bind.path))
+        else:
+            _bind_file(sock, bind.path, settings)
+        return _listening(sock, settings)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _bind_file(sock: socket.socket, path: str, settings: SocketSettings) -> None:
+    remove_socket_file(path)
+    with _umask(settings.umask):
+        sock.bind(path)
+    if settings.user is not None or settings.group is not None:
+        os.chown(
+            path,
+            -1 if settings.user is None else settings.user,
+            -1 if settings.group is None else settings.group,
+        )
+
+
+@contextlib.contextmanager
+def _umask(mask: int | None) -> Iterator[None]:
+    if mask is None:
+        yield
+        return
+    previous = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(previous)
+
+
+def _is_answered(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:  # its queue is full, so it has one
+            return True
+    return True
+
+
+def _adopt(bind: Bind, settings: SocketSettings) -> socket.socket:
+    sock = socket.socket(fileno=bind.fd)
+    if sock.type != settings.kind:
+        actual = sock.type
+        sock.detach()  # it is not ours to close
+        raise SocketTypeError(settings.kind, actual)
+    if sock.family in (socket.AF_INET, socket.AF_INET6) and settings.kind == socket.SOCK_STREAM:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    os.set_inheritable(bind.fd, False)
+    return _listening(sock, settings)
+
+
+def _explain(bind: Bind, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the host name {bind.host!r} cannot be resolved ({error.strerror}); write an address or correct it"
+    advice = {
+        errno.EADDRINUSE: "the address is in use; stop whatever listens there or choose another",
+        errno.EACCES: "permission denied; choose a port above 1023 or a directory that you may write to, "
+        "or start as root with --user and --group",
+        errno.EADDRNOTAVAIL: "no interface of this machine has that address; choose one that exists, or 0.0.0.0",
+        errno.EAFNOSUPPORT: "the system does not support such addresses; choose another",
+        errno.ENOENT: "the directory does not exist; make it",
+        errno.EEXIST: "the file exists and is no socket; remove it or choose another path",
+        errno.EBADF: "there is no such descriptor; was it passed by whoever started this?",
+        errno.ENOTSOCK: "the descriptor is no socket",
+    }
+    if isinstance(error, OSError) and "AF_UNIX path too long" in str(error):
+        return "the path is too long for a Unix socket; choose a shorter one"
+    return advice.get(error.errno or 0, str(error))

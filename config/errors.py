@@ -1,0 +1,25 @@
+"""What is wrong with a configuration, in sentences for whoever wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong: `source` is a flag, a variable or a file and its key, `text` what is wrong there."""
+
+    source: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.text}" if self.source else self.text
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; `mistakes` holds all that is wrong with it. Exit status 2."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))

@@ -1,0 +1,76 @@
+"""What `Config.resolve()` gives: every setting checked and parsed, and nothing that may change any more."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .options import TABLE, Options
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from .binds import Bind
+    from .config import Config
+
+
+class Settings(Options):
+    """The settings of one server. Only this travels to arbiter and workers.
+
+    Frozen: assignment raises `dataclasses.FrozenInstanceError`; use `replace`.
+
+    Attributes:
+        config: what the settings were made from. Users override methods in subclasses of `Config`: call them on it
+            (`create_ssl_context`, `response_headers`, `create_sockets`, `log`), and read values only from here.
+        ssl_enabled: `bind` speaks TLS and `insecure_bind` counts.
+    """
+
+    bind: tuple[Bind, ...]
+    insecure_bind: tuple[Bind, ...]
+    quic_bind: tuple[Bind, ...]
+    logger_class: type[Any] | str
+    config: Config
+    ssl_enabled: bool
+
+    def __init__(self, config: Config, ssl_enabled: bool, values: Mapping[str, Any]) -> None:
+        """`values` holds each setting of the table, checked; made by `Config.resolve`."""
+        vars(self).update(values, config=config, ssl_enabled=ssl_enabled)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to {name!r}: settings do not change")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot delete {name!r}: settings do not change")
+
+    def __repr__(self) -> str:
+        changed = ", ".join(
+            f"{name}={'...' if option.secret else repr(getattr(self, name))}"
+            for name, option in TABLE.items()
+            if getattr(self, name) != option.default
+        )
+        return f"Settings({changed})"
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy in which these settings differ; they are taken as they are, unchecked.
+
+        Raises:
+            TypeError: there is no such setting.
+        """
+        unknown = changes.keys() - vars(self).keys()
+        if unknown:
+            raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self), **changes)
+        return copy
+
+    __replace__ = replace
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """A sentence for each setting that was given and does nothing yet."""
+    return [
+        f"{option.flags[-1]} has no effect: {option.without_effect}"
+        for name, option in TABLE.items()
+        if option.without_effect is not None and getattr(settings, name) not in (option.default, ())
+    ]
