@@ -9,10 +9,21 @@ from __future__ import annotations
 import enum
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from ..config.sockets import Listener
+from ..config.supervision import Adopt, Drain, DrainReason, Failure, Instruction, Release
+
+__all__ = [
+    "Adopt",
+    "Counter",
+    "Drain",
+    "DrainReason",
+    "Failure",
+    "Instruction",
+    "Release",
+    "Supervisor",
+    "Unsupervised",
+]
 
 
 class Counter(enum.IntEnum):
@@ -24,45 +35,6 @@ class Counter(enum.IntEnum):
     REQUESTS_TOTAL = 3
     BYTES_SENT = 4
     ERRORS = 5
-
-
-class DrainReason(enum.Enum):
-    """Why a worker is told to finish: it decides what WebSocket peers are told (RFC 6455 §7.4.1)."""
-
-    STOP = "stop"  # the service ends: 1001
-    REPLACE = "replace"  # a successor serves already: 1012
-    QUICK = "quick"  # finish nothing, only leave in order
-
-
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """Serve these listeners too: their own worker is gone or not ready."""
-
-    listeners: tuple[Listener, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Stop accepting on adopted listeners: their own worker is ready. `keys` are `Listener.key`s."""
-
-    keys: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Accept no more, finish what is open, exit."""
-
-    reason: DrainReason
-
-
-Instruction: TypeAlias = Adopt | Release | Drain
-
-
-class Failure(enum.Enum):
-    """Why a worker could not become ready."""
-
-    APPLICATION = "application"  # cannot be loaded: exit status 4
-    STARTUP = "startup"  # lifespan failed or timed out, or anything else: exit status 3
 
 
 class Supervisor(Protocol):

@@ -1,0 +1,78 @@
+"""What an arbiter and its workers tell each other: plain values that both sides know.
+
+They live here because neither side may import the other. How they travel is `arbiter/channel.py`, who says them
+when is `workers/supervision.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .sockets import Listener
+
+
+class DrainReason(enum.Enum):
+    """Why a worker is told to finish: it decides what WebSocket peers are told (RFC 6455 §7.4.1)."""
+
+    STOP = "stop"  # the service ends: 1001
+    REPLACE = "replace"  # a successor serves already: 1012
+    QUICK = "quick"  # finish nothing, only leave in order
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Serve these listeners too: their own worker is gone or not ready."""
+
+    listeners: tuple[Listener, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Stop accepting on adopted listeners: their own worker is ready. `keys` are `Listener.key`s."""
+
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Accept no more, finish what is open, exit."""
+
+    reason: DrainReason
+
+
+Instruction: TypeAlias = Adopt | Release | Drain
+
+
+class Failure(enum.Enum):
+    """Why a worker could not become ready."""
+
+    APPLICATION = "application"  # cannot be loaded: exit status 4
+    STARTUP = "startup"  # lifespan failed or timed out, or anything else: exit status 3
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker accepts connections: application loaded, lifespan started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A worker gives up before it was ready; `reason` is one sentence for the operator."""
+
+    failure: Failure
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """A worker has served its share and asks for a successor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """A worker has begun to drain."""
+
+
+Report: TypeAlias = Ready | Failed | Retire | Draining
