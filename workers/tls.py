@@ -1,0 +1,315 @@
+"""TLS without a socket, the same for every loop, and the certificate that new connections get.
+
+`TLSLayer` stands between a connection's socket and its engine: ciphertext in, plaintext out, and the other
+way round. It works on two memory buffers of OpenSSL, so it never blocks, waits or logs, and knows no
+deadline: the time a handshake may take is the connection's affair. What it holds is small: all that has been
+received is given out by the same call, and what is to be sent is the caller's at the next `data_to_send`.
+
+`TLSContexts` keeps the context of a worker and makes a new one when the files behind it have changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from ..config.tls import TLSConfigError, own_certificate
+from .certificates import subject_of
+
+logger = logging.getLogger("hypercorn.error")
+
+# More than the largest record (2^14 octets) holds: one read takes one record, never a part of it.
+_RECORD_SIZE = 16 * 1024
+
+_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+#: OpenSSL's name of a cipher suite to its registered number, as far as contexts have been asked.
+_cipher_suites: dict[str, int] = {}
+
+_WRONG_PORT = b"This port speaks HTTPS. Please use https:// in the address.\n"
+_PLAIN_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_WRONG_PORT), _WRONG_PORT)
+)
+
+
+class TLSError(Exception):
+    """The peer broke the rules of TLS, or what arrived was tampered with: the connection cannot go on."""
+
+
+class TLSHandshakeError(TLSError):
+    """No TLS connection could be agreed on; the text is one line for the debug log."""
+
+
+class TLSLayer:
+    """The server's side of one TLS connection.
+
+    After every call `data_to_send` may have something: a step of the handshake, an alert, a new ticket.
+
+    Attributes:
+        handshake_done: the peer may send and be sent application data. Never turns False again.
+        received_close: the peer has sent close_notify (RFC 8446 §6.1): nothing more comes from it. It may
+            still read what is sent.
+    """
+
+    __slots__ = (
+        "_failed",
+        "_incoming",
+        "_info",
+        "_object",
+        "_outgoing",
+        "_sent_close",
+        "handshake_done",
+        "received_close",
+    )
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._info: dict[str, Any] | None = None
+        self._failed = False
+        self._sent_close = False
+        self.handshake_done = False
+        self.received_close = False
+
+    def receive(self, ciphertext: bytes) -> bytes:
+        """Take what came from the socket and give all plaintext in it; `b""` if there is none yet.
+
+        The plaintext is never longer than all ciphertext received up to now and not yet given out, so the
+        size of the socket reads bounds the memory.
+
+        Raises:
+            TLSHandshakeError: the handshake has failed.
+            TLSError: a later rule was broken. In both cases `data_to_send` has the alert for the peer, and
+                the connection is over.
+        """
+        if self._failed:
+            raise TLSError("data after TLS has failed")
+        if self.received_close:
+            return b""
+        self._incoming.write(ciphertext)
+        if not self.handshake_done and not self._shake_hands():
+            return b""
+        try:
+            plaintext = self._read()
+            return b"" if self._sent_close else plaintext
+        except ssl.SSLError as error:
+            if self._sent_close:  # whatever it was, nobody waits for it any more
+                self.received_close = True
+                return b""
+            self._failed = True
+            raise TLSError(_reason(error)) from None
+
+    def send(self, plaintext: bytes | bytearray | memoryview) -> None:
+        """Encrypt `plaintext`; any length, in one call. Does nothing once TLS has failed or is closed.
+
+        Raises:
+            TLSError: the handshake is not done.
+        """
+        if not plaintext or self._failed or self._sent_close:
+            return
+        try:
+            # Memory takes everything at once, and renegotiation, which could make a write wait for the
+            # peer, is switched off: so there is never a rest.
+            self._object.write(plaintext)
+        except ssl.SSLError as error:
+            raise TLSError(_reason(error)) from None
+
+    def data_to_send(self) -> bytes:
+        """All ciphertext that is ready for the socket; it is the caller's from here. `b""`: none."""
+        return self._outgoing.read()
+
+    def close(self) -> None:
+        """Send close_notify, as the last thing; what still arrives is thrown away. May be called again."""
+        if self._sent_close or self._failed:
+            return
+        self._sent_close = True
+        # The error is nearly always "want read", for the peer has not answered with its own yet. Otherwise
+        # there was no connection to close (the handshake was under way) or data has crossed ours.
+        with suppress(ssl.SSLError):
+            self._object.unwrap()
+
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that both sides have agreed on (RFC 7301), or None."""
+        return self._object.selected_alpn_protocol()
+
+    def tls_info(self) -> dict[str, Any]:
+        """The `tls` extension of an ASGI scope (version 0.2 of its specification), once the handshake is done.
+
+        The first call makes it, in well under a millisecond; later calls give the same dictionary.
+
+        `server_cert` is None if the context was not made by `config.tls`. `client_cert_chain` is what the
+        client sent on Python 3.13; before, the ssl module shows the client's own certificate only. It is
+        empty unless `verify_mode` asks for certificates. A certificate that cannot be verified ends the
+        handshake, so `client_cert_error` is always None.
+        """
+        if self._info is None:
+            chain = self._client_chain()
+            self._info = {
+                "server_cert": own_certificate(self._object.context),
+                "client_cert_chain": [ssl.DER_cert_to_PEM_cert(certificate) for certificate in chain],
+                "client_cert_name": subject_of(chain[0]) if chain else None,
+                "client_cert_error": None,
+                "tls_version": _VERSIONS.get(self._object.version() or ""),
+                "cipher_suite": self._cipher_suite(),
+            }
+        return self._info
+
+    def _shake_hands(self) -> bool:
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            self._failed = True
+            if error.reason == "HTTP_REQUEST":
+                self._outgoing.read()  # an alert, which a client that speaks no TLS could not read
+                self._outgoing.write(_PLAIN_ANSWER)
+            raise TLSHandshakeError(_reason(error)) from None
+        self.handshake_done = True
+        return True
+
+    def _read(self) -> bytes:
+        """Take whole records while there are any; most often it is one, which is then not copied."""
+        incoming, connection = self._incoming, self._object
+        pieces: list[bytes] = []
+        try:
+            # Asking first spares the exception that says that nothing is left.
+            while incoming.pending or connection.pending():
+                piece = connection.read(_RECORD_SIZE)
+                if not piece:
+                    self.received_close = True
+                    break
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass  # a part of a record, or a record of TLS's own
+        except ssl.SSLZeroReturnError:
+            self.received_close = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _client_chain(self) -> list[bytes]:
+        whole_chain = getattr(self._object, "get_unverified_chain", None)
+        if whole_chain is not None:
+            return list(whole_chain())
+        certificate = self._object.getpeercert(binary_form=True)
+        return [certificate] if certificate else []
+
+    def _cipher_suite(self) -> int | None:
+        cipher = self._object.cipher()
+        if cipher is None:
+            return None
+        if cipher[0] not in _cipher_suites:
+            # The upper half of OpenSSL's `id` says "TLS"; the lower is the registered number.
+            known = self._object.context.get_ciphers()
+            _cipher_suites.update({str(suite["name"]): int(suite["id"]) & 0xFFFF for suite in known})
+        return _cipher_suites.get(cipher[0])
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's reason in words, for example `no shared cipher`."""
+    verification = getattr(error, "verify_message", None)
+    words = str(error.reason or error).replace("_", " ").lower()
+    return f"{words}: {verification}" if verification else words
+
+
+_Signature = tuple[tuple[int, int, int, int, int] | None, ...]
+
+#: How often the files are looked at, in seconds.
+_LOOK_INTERVAL = 1.0
+
+
+class TLSContexts:
+    """The TLS context of a worker, renewed when its files change. Open connections keep the one they have.
+
+    A look at the files compares what the links lead to (device, inode, times, size), so that a changed
+    link, as Kubernetes and certbot make them, counts as a change. A change is taken up when two looks in a
+    row find the same, for certificate and key are rarely written at the same moment. If no context can be
+    made of them, that is logged and the old one stays until the files change again.
+    """
+
+    def __init__(self, make: Callable[[], ssl.SSLContext | None], files: Iterable[str]) -> None:
+        """Make the first context.
+
+        Args:
+            make: usually the `create_ssl_context` of the user's `Config`. Must not give None.
+            files: what `make` reads (`config.tls.watched_files`).
+
+        Raises:
+            TLSConfigError: the context cannot be made. Whatever else `make` raises comes through too.
+        """
+        self._make = make
+        self._files = tuple(files)
+        # Taken before the files are read: a change in between is then seen as one.
+        self._tried = self._seen = self._signature((None,) * len(self._files))
+        self._next_look = 0.0
+        self._last_complaint = ""
+        self.current = self._make_context()
+
+    def new_layer(self) -> TLSLayer:
+        """The TLS side of a new connection, with the newest certificate."""
+        return TLSLayer(self.current)
+
+    def reload_if_changed(self, now: float) -> bool:
+        """Look at the files, at most once a second of the monotonic time `now`; True: a new context is in use.
+
+        Costs one `stat` per file (some microseconds) and, after a change, the reading of the files.
+        """
+        if now < self._next_look:
+            return False
+        self._next_look = now + _LOOK_INTERVAL
+        signature = self._signature(self._seen)
+        is_settled, self._seen = signature == self._seen, signature
+        if signature == self._tried or not is_settled:
+            return False
+        return self.reload()
+
+    def reload(self) -> bool:
+        """Make a new context now, changed or not; False: it could not be made, and the old one stays."""
+        self._tried = self._seen = self._signature(self._seen)
+        try:
+            self.current = self._make_context()
+        except Exception as error:  # noqa: BLE001 - a border: `make` may be the user's own code
+            self._complain(error)
+            return False
+        if self._files:
+            logger.info("TLS certificate reloaded from %s", self._files[0])
+        self._last_complaint = ""
+        return True
+
+    def _make_context(self) -> ssl.SSLContext:
+        context = self._make()
+        if context is None:
+            raise TLSConfigError("create_ssl_context gave no context for a listener that speaks TLS")
+        # Also for contexts that users make themselves; TLSLayer.send relies on it.
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        return context
+
+    def _complain(self, error: Exception) -> None:
+        complaint = (
+            f"{type(error).__name__}: {error}" if not isinstance(error, TLSConfigError) else str(error)
+        )
+        if complaint != self._last_complaint:
+            self._last_complaint = complaint
+            logger.error("The new TLS certificate is not used, the old one stays: %s", complaint)
+
+    def _signature(self, before: _Signature) -> _Signature:
+        return tuple(_file_signature(path, old) for path, old in zip(self._files, before, strict=True))
+
+
+def _file_signature(
+    path: str, before: tuple[int, int, int, int, int] | None
+) -> tuple[int, int, int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        # Most often the worker has given up the right to look (`user`): that is not a change.
+        return before
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
