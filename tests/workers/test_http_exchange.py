@@ -1,0 +1,195 @@
+"""HTTP exchanges with an ASGI application, over a real socket, with the same body on every loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Serve = Callable[..., Any]
+Message = dict[str, Any]
+
+
+async def hello(scope: Message, receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def echo(scope: Message, receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    body, more = b"", True
+    while more:
+        message = await receive()
+        assert message["type"] == "http.request"
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def test_answers_and_keeps_the_connection(serve: Serve) -> None:
+    client = serve(hello).connect()
+    for _ in range(3):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        status, fields, body = client.response()
+        assert (status, body) == (200, b"hello")
+        assert fields["content-length"] == "5"
+        assert "date" in fields
+        assert fields["server"] == "hypercorn-h11"
+
+
+def test_pipelined_requests_are_answered_in_order(serve: Serve) -> None:
+    client = serve(echo).connect()
+    for number in range(50):
+        body = b"%d" % number
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    assert [client.response()[2] for _ in range(50)] == [b"%d" % number for number in range(50)]
+
+
+def test_streams_out_as_the_application_sends(serve: Serve) -> None:
+    go_on = threading.Event()
+    received: list[bytes] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        message = await receive()
+        assert message["type"] == "http.request"
+        while (message := await receive())["type"] != "http.disconnect":
+            received.append(message["body"])
+        go_on.set()
+
+    client = serve(app).connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    _, fields = client.head()
+    assert fields["transfer-encoding"] == "chunked"
+    assert client.chunk() == b"one"
+    client.close()
+    assert go_on.wait(10)
+
+
+def test_upload_larger_than_every_buffer(serve: Serve) -> None:
+    client = serve(echo).connect()
+    body = b"0123456789abcdef" * 65536
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+    threading.Thread(target=client.send, args=(body,)).start()
+    assert client.response()[2] == body
+
+
+def test_chunked_upload(serve: Serve) -> None:
+    client = serve(echo).connect()
+    client.send(
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    )
+    assert client.response()[2] == b"abcde"
+
+
+def test_continue_is_sent_when_the_application_reads(serve: Serve) -> None:
+    client = serve(echo).connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    assert client.head()[0] == 100
+    client.send(b"ok")
+    assert client.response()[2] == b"ok"
+
+
+def test_no_continue_when_the_application_does_not_read(serve: Serve) -> None:
+    client = serve(hello).connect()
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    status, fields, _ = client.response()
+    assert status == 200
+    assert fields["connection"] == "close"
+    assert client.rest() == b""
+
+
+def test_application_error_before_the_response(serve: Serve) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        raise RuntimeError("broken")
+
+    client = serve(app).connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    status, fields, body = client.response()
+    assert (status, body, fields["connection"]) == (500, b"", "close")
+
+
+def test_application_error_within_the_response_cuts_the_connection(serve: Serve) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise RuntimeError("broken")
+
+    client = serve(app).connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    try:
+        answer = client.rest()
+    except ConnectionResetError:
+        return
+    assert not answer.endswith(b"0\r\n\r\n")
+
+
+def test_slow_reader_holds_the_application_back(serve: Serve) -> None:
+    sent = [0]
+    ended = threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
+                sent[0] += 1
+        except OSError:
+            ended.set()
+            raise
+
+    client = serve(app, write_timeout=0.3).connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.head()[0] == 200
+    # The client reads no further: the write timeout cuts it, and send() raises OSError.
+    assert ended.wait(10)
+    assert sent[0] < 1000
+
+
+@pytest.mark.parametrize("request_line", [b"GET /a%20b?c=%20d HTTP/1.1", b"get /a%20b?c=%20d HTTP/1.1"])
+def test_scope(serve: Serve, request_line: bytes) -> None:
+    seen: list[Message] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        seen.append(scope)
+        await hello(scope, receive, send)
+
+    server = serve(app, root_path="/root/")
+    client = server.connect()
+    client.send(request_line + b"\r\nHost: x\r\nX-Thing:  one \r\n\r\n")
+    assert client.response()[0] == 200
+    (scope,) = seen
+    assert scope["client"] == client.sock.getsockname()
+    assert scope["server"] == ("127.0.0.1", server.port)
+    assert scope["headers"] == [(b"host", b"x"), (b"x-thing", b"one")]
+    assert scope["method"] == "GET"
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/a b", b"/a%20b", b"c=%20d")
+    assert (scope["http_version"], scope["scheme"], scope["root_path"]) == ("1.1", "http", "/root")
+    assert scope["asgi"] == {"version": "3.0", "spec_version": "2.4"}
+
+
+def test_graceful_stop_finishes_what_is_open(serve: Serve) -> None:
+    server = serve(echo)
+    client, idle = server.connect(), server.connect()
+    idle.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert idle.response()[0] == 200
+    client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+    idle.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert idle.response()[0] == 200  # so the server has seen the other request too
+    server.stop()
+    assert idle.rest() == b""
+    client.send(b"cd")
+    status, fields, body = client.response()
+    assert (status, body, fields["connection"]) == (200, b"abcd", "close")
+    client.close()
+    server.join()
+    assert server.error is None

@@ -1,0 +1,389 @@
+"""One HTTP exchange with an ASGI application: the scope, `receive()` and `send()`, for every protocol and loop.
+
+Back-pressure is explicit: `send()` waits while the stream or the socket is full, and the peer may send more
+of the request body only as the application takes it.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from ..protocols.engine import NEVER
+from ..protocols.events import Fields, Request
+from .connection import FLUSH_SIZE
+from .errors import ClientDisconnected, UnexpectedMessageError
+from .supervision import DrainReason
+
+if TYPE_CHECKING:
+    from .connection import Connection
+    from .runtime import Event, Task
+
+logger = logging.getLogger("hypercorn.error")
+
+Message = dict[str, Any]
+
+
+class State(enum.Enum):
+    """What the application may send next."""
+
+    HEAD = "before the response has started"
+    BODY = "while the response body is sent"
+    TRAILERS = "after the response body, before its trailers"
+    COMPLETE = "after the response is complete"
+
+
+class HTTPExchange:
+    """Runs the application for one request.
+
+    Attributes:
+        status: the status code that was sent, 0 before.
+        response_fields: the fields the application sent with it.
+        bytes_sent: bytes of content, without head and framing.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_end_unread",
+        "_must_send_continue",
+        "_peer_left",
+        "_receive_event",
+        "_send_event",
+        "_sends_trailers",
+        "_state",
+        "_stream_id",
+        "_trailers",
+        "bytes_sent",
+        "deadline",
+        "is_closed",
+        "request",
+        "response_fields",
+        "started_at",
+        "status",
+        "task",
+    )
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self.request = request
+        self._stream_id = request.stream_id
+        self._chunks: list[bytes] | None = [] if not request.end_stream else None
+        #: The request is complete, and the application has not been told so yet.
+        self._end_unread = request.end_stream
+        self._must_send_continue = request.expects_continue
+        self._peer_left = False
+        self._receive_event: Event | None = None
+        self._send_event: Event | None = None
+        self._sends_trailers = False
+        self._trailers: Fields = []
+        self._state = State.HEAD
+        self.is_closed = False
+        self.bytes_sent = 0
+        self.deadline = NEVER
+        self.response_fields: Fields = []
+        self.started_at = monotonic()
+        self.status = 0
+        self.task: Task | None = None
+
+    # ---- the application's call
+
+    async def run(self) -> None:
+        """Call the application and finish the exchange whatever it does."""
+        server = self._connection.server
+        try:
+            await server.application(self._scope(), self.receive, self.send)
+        except Exception as error:  # noqa: BLE001
+            # A border: the application may raise anything.
+            self._application_failed(error)
+        else:
+            if self._state is not State.COMPLETE and not self.is_closed:
+                self._application_failed(None)
+        finally:
+            # Also when cancelled: a response that nobody will finish must not look finished.
+            if self._state is not State.COMPLETE and not self.is_closed:
+                self._cut()
+            server.exchange_ended(self)
+
+    def _scope(self) -> Message:
+        request = self.request
+        connection = self._connection
+        server = connection.server
+        raw_path = request.raw_path
+        if b"%" in raw_path:
+            path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
+        else:
+            path = raw_path.decode("utf-8", "replace")
+        extensions: Message = {"http.response.early_hint": {}, "http.response.trailers": {}}
+        if request.http_version == "2":
+            extensions["http.response.push"] = {}
+        if connection.tls is not None:
+            extensions["tls"] = connection.tls.tls_info()
+        return {
+            "type": "http",
+            "asgi": {"spec_version": "2.4", "version": "3.0"},
+            "http_version": request.http_version,
+            "method": request.method,
+            "scheme": connection.scheme,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": request.query,
+            "root_path": server.root_path,
+            "headers": request.fields,
+            "client": connection.client,
+            "server": connection.local,
+            "state": server.state.copy(),
+            "extensions": extensions,
+        }
+
+    def _application_failed(self, error: Exception | None) -> None:
+        """The application raised, or returned without a complete response (`error` is None)."""
+        if self.is_closed and (error is None or isinstance(error, ClientDisconnected)):
+            return
+        request = self.request
+        what = f"{request.method} {request.raw_path.decode('latin-1')}"
+        if error is not None:
+            logger.error("Error in the ASGI application: %s", what, exc_info=error)
+        else:
+            logger.error("The ASGI application returned without completing its response: %s", what)
+        self._connection.server.count_error()
+        if self.is_closed or self._state is State.COMPLETE:
+            return
+        if self._state is State.HEAD:
+            self._answer_500()
+        else:
+            self._cut()
+
+    def _answer_500(self) -> None:
+        connection = self._connection
+        now = monotonic()
+        self.status = 500
+        self.response_fields = []
+        connection.engine.send_head(self._stream_id, 500, [(b"connection", b"close")], now)
+        connection.engine.send_data(self._stream_id, b"", True, now)
+        self._complete(now)
+
+    def _cut(self) -> None:
+        connection = self._connection
+        now = monotonic()
+        connection.engine.reset_stream(self._stream_id, now)
+        self._over()
+        connection.settle(now)
+
+    # ---- receive()
+
+    async def receive(self) -> Message:
+        """The ASGI `receive` callable."""
+        if self._must_send_continue:
+            self._must_send_continue = False
+            if self._state is State.HEAD:
+                self._connection.engine.send_informational(self._stream_id, 100, [])
+                self._connection.settle(monotonic())
+        while True:
+            if self.is_closed:
+                return {"type": "http.disconnect"}
+            if (chunks := self._chunks) is None:
+                if self._end_unread:
+                    # The first call for a request without a body.
+                    self._end_unread = False
+                    return {"type": "http.request", "body": b"", "more_body": False}
+                if self._peer_left or self._state is State.COMPLETE:
+                    return {"type": "http.disconnect"}
+            elif chunks or self._end_unread:
+                return self._take_body(chunks)
+            elif self._peer_left or self._state is State.COMPLETE:
+                return {"type": "http.disconnect"}
+            event = self._receive_event
+            if event is None:
+                event = self._receive_event = self._connection.make_event()
+            await event.wait()
+
+    def _take_body(self, chunks: list[bytes]) -> Message:
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        ended = self._end_unread
+        if ended:
+            self._chunks = None
+            self._end_unread = False
+        else:
+            self._chunks = []
+        if body:
+            now = monotonic()
+            self._connection.engine.consume(self._stream_id, len(body), now)
+            self._connection.settle(now)
+        return {"type": "http.request", "body": body, "more_body": not ended}
+
+    def _wake_receiver(self) -> None:
+        if (event := self._receive_event) is not None:
+            self._receive_event = None
+            event.set()
+
+    def data_received(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the request body has arrived."""
+        if self._chunks is not None and data:
+            self._chunks.append(data)
+        if end_stream:
+            self._end_unread = True
+            self._must_send_continue = False
+        self._wake_receiver()
+
+    def trailers_received(self, fields: Fields) -> None:
+        """The request is complete. ASGI has no message for its trailers; they are checked and dropped."""
+        self.data_received(b"", True)
+
+    # ---- send()
+
+    async def send(self, message: Message) -> None:
+        """The ASGI `send` callable.
+
+        Raises:
+            ClientDisconnected: the peer is gone (an `OSError`, as ASGI asks for).
+            UnexpectedMessageError: the message is not possible now.
+            LocalProtocolError: the message would break the protocol.
+        """
+        if self.is_closed:
+            raise ClientDisconnected
+        kind = message["type"]
+        state = self._state
+        if kind == "http.response.body" and state is State.BODY:
+            await self._send_body(message)
+        elif kind == "http.response.start" and state is State.HEAD:
+            self._send_head(message)
+        else:
+            await self._send_extension(kind, message)
+
+    def _send_head(self, message: Message) -> None:
+        fields = message.get("headers", ())
+        if type(fields) is not list:
+            fields = list(fields)
+        status = int(message["status"])
+        connection = self._connection
+        connection.engine.send_head(self._stream_id, status, fields, monotonic())
+        self.status = status
+        self.response_fields = fields
+        self._sends_trailers = bool(message.get("trailers", False))
+        self._must_send_continue = False
+        self._state = State.BODY
+        connection.flush_soon()
+
+    async def _send_body(self, message: Message) -> None:
+        body = message.get("body", b"")
+        if type(body) is not bytes:
+            body = bytes(body)
+        ended = not message.get("more_body", False)
+        connection = self._connection
+        now = monotonic()
+        if ended and not self._sends_trailers:
+            connection.engine.send_data(self._stream_id, body, True, now)
+            self.bytes_sent += len(body)
+            self._complete(now)
+        else:
+            connection.engine.send_data(self._stream_id, body, False, now)
+            self.bytes_sent += len(body)
+            if ended:
+                self._state = State.TRAILERS
+            connection.unflushed += len(body)
+            if connection.unflushed >= FLUSH_SIZE:
+                connection.settle(now)
+            else:
+                connection.flush_soon()
+        if connection.is_blocked or not connection.engine.can_send(self._stream_id):
+            await self._wait_writable()
+
+    async def _wait_writable(self) -> None:
+        connection = self._connection
+        while not self.is_closed and self._state is not State.COMPLETE:
+            if not connection.is_blocked and connection.engine.can_send(self._stream_id):
+                return
+            event = self._send_event
+            if event is None:
+                event = self._send_event = connection.make_event()
+            await event.wait()
+        if self.is_closed and self._state is not State.COMPLETE:
+            raise ClientDisconnected
+
+    async def _send_extension(self, kind: str, message: Message) -> None:
+        connection = self._connection
+        now = monotonic()
+        if kind == "http.response.early_hint" and self._state is State.HEAD:
+            links = [(b"link", bytes(link)) for link in message.get("links", ())]
+            connection.engine.send_informational(self._stream_id, 103, links)
+            connection.settle(now)
+        elif kind == "http.response.trailers" and self._state is State.TRAILERS:
+            fields = _as_list(message.get("headers", ()))
+            self._trailers.extend(fields)
+            if not message.get("more_trailers", False):
+                self._send_trailers(now)
+        else:
+            raise UnexpectedMessageError(self._state, kind)
+
+    def _send_trailers(self, now: float) -> None:
+        engine = self._connection.engine
+        if self._trailers and _accepts_trailers(self.request.fields):
+            engine.send_trailers(self._stream_id, self._trailers, now)
+        else:
+            engine.send_data(self._stream_id, b"", True, now)
+        self._complete(now)
+
+    def _complete(self, now: float) -> None:
+        self._state = State.COMPLETE
+        connection = self._connection
+        connection.exchange_over(self._stream_id)
+        connection.server.log_exchange(connection, self, now)
+        if self._receive_event is not None:
+            self._wake_receiver()
+        connection.settle(now)
+
+    # ---- from the connection
+
+    def peer_left(self) -> None:
+        """The peer has closed its side: an application that listens learns it, one that sends may go on."""
+        self._peer_left = True
+        self._wake_receiver()
+
+    def closed(self) -> None:
+        """The stream is gone before the response was complete."""
+        if not self.is_closed and self._state is not State.COMPLETE:
+            self._over()
+            self._wake_receiver()
+            self.writable()
+
+    def _over(self) -> None:
+        self.is_closed = True
+        connection = self._connection
+        connection.exchange_over(self._stream_id)
+        connection.server.log_exchange(connection, self, monotonic())
+
+    def writable(self) -> None:
+        """Output has drained."""
+        if (event := self._send_event) is not None:
+            self._send_event = None
+            event.set()
+
+    def handle_deadline(self, now: float) -> None:
+        """An HTTP exchange has no deadline of its own."""
+
+    def drain(self, reason: DrainReason) -> None:
+        """A response in progress is finished; the engine closes the connection after it."""
+
+    def cancel(self) -> None:
+        """Stop the application's call; what it has not sent is cut."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+def _as_list(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    return [(bytes(name), bytes(value)) for name, value in fields]
+
+
+def _accepts_trailers(fields: Fields) -> bool:
+    """Whether the client said that it keeps trailers (RFC 9110 §6.5.1, §10.1.4)."""
+    return any(
+        member.strip().lower() == b"trailers"
+        for name, value in fields
+        if name == b"te"
+        for member in value.split(b",")
+    )

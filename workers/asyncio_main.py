@@ -1,0 +1,43 @@
+"""Runs a worker on asyncio or uvloop: the loop, its signals, the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ..config.settings import Settings
+from ..config.sockets import Listener
+from .application import LoadedApplication
+from .asyncio_driver import AsyncioRuntime
+from .boot import freeze_heap
+from .signals import SignalActions
+from .supervision import Supervisor
+from .wrapping import make_server
+
+
+def run(
+    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+) -> None:
+    """Serve until drained; raises what `Server.serve` raises."""
+    with asyncio.Runner(debug=settings.debug, loop_factory=_loop_factory(settings)) as runner:
+        runner.run(_serve(settings, listeners, supervisor, application))
+
+
+def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if settings.worker_class != "uvloop":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _serve(
+    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+) -> None:
+    server = make_server(application, settings, AsyncioRuntime(), supervisor)
+    actions = SignalActions(server, is_supervised=supervisor.channel() is not None)
+    loop = asyncio.get_running_loop()
+    for number in actions.handled:
+        loop.add_signal_handler(number, partial(actions.act, number))
+    await server.serve(listeners, freeze_heap)

@@ -1,0 +1,88 @@
+"""The first code of a worker: process set-up, application, event loop, and the exit status.
+
+Runs in a process forked by the arbiter, or in the command's own process for `workers = 0`. Either way it is
+the main thread's business from here to the end.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import logging
+import signal
+from collections.abc import Sequence
+
+from ..config.settings import Settings
+from ..config.sockets import Listener
+from .application import ApplicationError, LoadedApplication, load_application
+from .errors import LifespanFailureError, LifespanTimeoutError
+from .privileges import drop_privileges
+from .supervision import Failure, Supervisor
+
+logger = logging.getLogger("hypercorn.error")
+
+EXIT_CLEAN = 0
+EXIT_FAILED = 1
+EXIT_NOT_READY = 3
+EXIT_NO_APPLICATION = 4
+
+
+def run_worker(
+    settings: Settings,
+    listeners: Sequence[Listener],
+    supervisor: Supervisor,
+    application: LoadedApplication | None = None,
+) -> int:
+    """Serve until drained.
+
+    Args:
+        settings: the resolved configuration.
+        listeners: listening sockets of this worker; they stay open.
+        supervisor: the line to the arbiter, or `Unsupervised`.
+        application: already loaded (`--preload`), or None to load it here.
+
+    Returns:
+        The exit status of the process (see `docs/signals.md`). Blocks until the worker ends.
+    """
+    faulthandler.register(signal.SIGABRT, all_threads=True, chain=False)
+    is_supervised = supervisor.channel() is not None
+    if is_supervised:
+        # Ctrl-C reaches the whole foreground group; the arbiter decides what it means for workers.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        if is_supervised:
+            drop_privileges(settings)
+        if application is None:
+            application = load_application(settings)
+    except ApplicationError as error:
+        logger.error("%s", error.report())
+        supervisor.failed(Failure.APPLICATION, error.sentence)
+        return EXIT_NO_APPLICATION
+    except OSError as error:
+        supervisor.failed(Failure.STARTUP, f"cannot change to the configured user or group: {error}")
+        return EXIT_NOT_READY
+    return _serve(settings, listeners, supervisor, application)
+
+
+def _serve(
+    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+) -> int:
+    try:
+        if settings.worker_class == "trio":
+            from .trio_main import run
+        else:
+            from .asyncio_main import run
+        run(settings, listeners, supervisor, application)
+    except (LifespanTimeoutError, LifespanFailureError) as error:
+        logger.error("%s", error, exc_info=error.__cause__)
+        if error.stage == "startup":
+            supervisor.failed(Failure.STARTUP, str(error))
+            return EXIT_NOT_READY
+        return EXIT_FAILED
+    return EXIT_CLEAN
+
+
+def freeze_heap() -> None:
+    """What exists once the application has started mostly stays: keep the collector from walking it again."""
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,492 @@
+"""One connection: reads and writes the raw socket, drives its engine, starts an exchange for each request.
+
+Written once for every loop and protocol. The order after each call into the engine is always the same and
+lives in `settle`: act on events, write output, then look at back-pressure, closing and deadlines.
+
+What it refuses to do: parse anything (engines), talk to applications (exchanges), wait (it is called back).
+
+Closing. A server that closes a socket with unread input resets it, and the reset may destroy the last answer
+on its way to the client (RFC 9112 §9.6). So after the last byte the sending side is closed and input is read
+and thrown away until the peer closes too, for at most `LINGER_SECONDS` and `LINGER_BYTES`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..protocols.engine import NEVER, Closing, Engine
+from ..protocols.events import Data, Refused, Request, StreamClosed, SwitchToHTTP2, Trailers, Writable
+from .supervision import Counter, DrainReason
+
+if TYPE_CHECKING:
+    from ..config.sockets import Listener
+    from .runtime import Event, Task
+    from .server import Server
+    from .tls import TLSLayer
+
+logger = logging.getLogger("hypercorn.error")
+
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1 << 20
+#: One read from the socket. Below glibc's mmap threshold, so that the buffer costs no system call.
+READ_SIZE = 65536
+#: Output that has not been handed to the socket above which it is flushed without waiting for more.
+FLUSH_SIZE = 65536
+
+_BYTES_SENT = int(Counter.BYTES_SENT)
+_CONNECTIONS_OPEN = int(Counter.CONNECTIONS_OPEN)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Exchange(Protocol):
+    """One call of the application, as its connection sees it. See `asgi_http.py`, `asgi_websocket.py`."""
+
+    #: What runs `run`, kept here because a loop may hold only a weak reference to it.
+    task: Task | None
+    #: When `handle_deadline` wants to be called, or `NEVER`.
+    deadline: float
+
+    async def run(self) -> None:
+        """Call the application and finish the exchange whatever it does."""
+        ...
+
+    def data_received(self, data: bytes, end_stream: bool) -> None: ...
+
+    def trailers_received(self, fields: list[tuple[bytes, bytes]]) -> None: ...
+
+    def peer_left(self) -> None:
+        """The peer will send nothing more, and is probably gone: tell the application if it listens."""
+        ...
+
+    def closed(self) -> None:
+        """Nothing can be sent on this exchange any more."""
+        ...
+
+    def writable(self) -> None:
+        """What was sent has (nearly) gone out: sending may go on."""
+        ...
+
+    def handle_deadline(self, now: float) -> None: ...
+
+    def drain(self, reason: DrainReason) -> None:
+        """The server is about to stop."""
+        ...
+
+    def cancel(self) -> None:
+        """Stop the application's call."""
+        ...
+
+
+class Connection:
+    """A connected socket and all that hangs on it.
+
+    Attributes:
+        deadline: when `handle_deadline` wants to be called; read by the server's sweep.
+        is_blocked: the socket takes no more for now; senders wait for `Exchange.writable`.
+        unflushed: bytes given to the engine since the last flush.
+    """
+
+    __slots__ = (
+        "_eof",
+        "_is_settling",
+        "_linger_left",
+        "_own_deadline",
+        "_peer",
+        "_pending",
+        "_reading",
+        "_timed",
+        "client",
+        "counters",
+        "deadline",
+        "engine",
+        "exchanges",
+        "is_blocked",
+        "is_closed",
+        "is_flush_due",
+        "is_lingering",
+        "listener",
+        "local",
+        "runtime",
+        "scheme",
+        "secure",
+        "server",
+        "sock",
+        "tls",
+        "unflushed",
+    )
+
+    def __init__(self, server: Server, sock: socket.socket, listener: Listener, peer: Any) -> None:
+        self.server = server
+        self.runtime = server.runtime
+        self.counters = server.counters
+        self.sock = sock
+        self.listener = listener
+        self.secure = listener.secure
+        self.scheme = "https" if listener.secure else "http"
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            self.client: tuple[str, int] | None = (peer[0], peer[1])
+            self.local: tuple[str, int] | None = sock.getsockname()[:2]
+        else:
+            self.client = self.local = None
+        self.exchanges: dict[int, Exchange] = {}
+        #: The exchanges that have deadlines of their own: WebSockets.
+        self._timed: set[Exchange] = set()
+        self.is_blocked = False
+        self.is_closed = False
+        self.is_lingering = False
+        self.is_flush_due = False
+        self.unflushed = 0
+        self._eof = False
+        self._is_settling = False
+        self._linger_left = LINGER_BYTES
+        self._pending: deque[memoryview] = deque()
+        self._reading = False
+        self._own_deadline = NEVER
+        self.tls: TLSLayer | None = None
+        now = monotonic()
+        if self.secure:
+            self.tls = server.make_tls_layer()
+            self._own_deadline = now + server.settings.ssl_handshake_timeout
+        self.engine: Engine = server.make_http1_engine(now, self.secure)
+        self.deadline = (
+            min(self.engine.deadline, self._own_deadline) if self.tls is None else self._own_deadline
+        )
+
+    # ---- for the server
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._set_reading(True)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing would be lost if the connection closed now."""
+        return not self.exchanges and self.engine.is_idle and not self._pending
+
+    def make_event(self) -> Event:
+        """Something for an exchange to wait on."""
+        return self.runtime.make_event()
+
+    def drain(self, reason: DrainReason, at_once: bool) -> None:
+        """Finish what is open and close; see `Engine.drain` for `at_once`."""
+        if self.is_closed or self.is_lingering:
+            return
+        for exchange in list(self.exchanges.values()):
+            exchange.drain(reason)
+        now = monotonic()
+        self.engine.drain(now, at_once)
+        self.settle(now)
+
+    def handle_deadline(self, now: float) -> None:
+        """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""
+        if self._own_deadline <= now:
+            if self.tls is not None and not self.tls.handshake_done:
+                logger.debug("TLS handshake with %s timed out", self.client)
+            self.abort()
+            return
+        for exchange in list(self._timed):
+            if exchange.deadline <= now:
+                exchange.handle_deadline(now)
+        if self.engine.deadline <= now:
+            self.engine.handle_deadline(now)
+        self.settle(now)
+
+    # ---- from the socket
+
+    def on_readable(self) -> None:
+        """Read once and act on it."""
+        try:
+            data = self.sock.recv(READ_SIZE)
+            if self.is_lingering:
+                self._discard(data)
+                return
+            now = monotonic()
+            if not data:
+                self._eof_received(now)
+            elif self.tls is None:
+                self.engine.receive_data(data, now)
+                self.settle(now)
+            else:
+                self._receive_tls(data, now)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+        except Exception:  # noqa: BLE001
+            self._failed()
+
+    def _failed(self) -> None:
+        """A border: a fault of ours in one connection must not reach the loop, where trio would end the worker."""
+        logger.exception("Error in a connection; it is cut")
+        self.abort()
+
+    def _eof_received(self, now: float) -> None:
+        self._eof = True
+        self._set_reading(False)
+        if self.tls is not None and not self.tls.handshake_done:
+            self.abort()
+            return
+        for exchange in list(self.exchanges.values()):
+            exchange.peer_left()
+        self.engine.receive_eof(now)
+        self.settle(now)
+
+    def _receive_tls(self, data: bytes, now: float) -> None:
+        from .tls import TLSError
+
+        tls = self.tls
+        assert tls is not None  # only called for TLS connections
+        was_done = tls.handshake_done
+        try:
+            plaintext = tls.receive(data)
+        except TLSError as error:
+            logger.debug("TLS with %s failed: %s", self.client, error)
+            self._write(tls.data_to_send())
+            self._linger(now)
+            return
+        if tls.handshake_done and not was_done:
+            self._own_deadline = NEVER
+            if tls.alpn == "h2":
+                self.engine = self.server.make_http2_engine(now, None, secure=True)
+        if output := tls.data_to_send():
+            self._write(output)
+        if plaintext:
+            self.engine.receive_data(plaintext, now)
+        if tls.received_close and not self._eof:
+            self._eof_received(now)
+        elif tls.handshake_done:
+            self.settle(now)
+
+    def _discard(self, data: bytes) -> None:
+        self._linger_left -= len(data)
+        if not data or self._linger_left < 0:
+            self.close()
+
+    def on_writable(self) -> None:
+        """Write what is pending; once it is gone, let the engine and the exchanges go on."""
+        pending = self._pending
+        now = monotonic()
+        try:
+            while pending:
+                chunk = pending[0]
+                sent = self.sock.send(chunk)
+                self.counters[_BYTES_SENT] += sent
+                self._set_write_deadline(now)
+                if sent < len(chunk):
+                    pending[0] = chunk[sent:]
+                    self._update_deadline()
+                    return
+                pending.popleft()
+            self._unblock()
+            self.settle(now)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+        except Exception:  # noqa: BLE001
+            self._failed()
+
+    def _unblock(self) -> None:
+        self.runtime.unwatch_writable(self.sock)
+        if self.tls is None or self.tls.handshake_done:
+            self._own_deadline = NEVER
+        self.is_blocked = False
+        self.engine.set_transport_writable(True)
+        for exchange in list(self.exchanges.values()):
+            exchange.writable()
+
+    # ---- the one order after every call into the engine
+
+    def settle(self, now: float) -> None:
+        """Act on the engine's events, write its output, obey its wishes.
+
+        Re-entrant calls (an application that answers at once from within its start) return immediately:
+        the outermost call goes on until nothing is left, so pipelined requests do not nest.
+        """
+        if self._is_settling or self.is_closed:
+            return
+        self._is_settling = True
+        try:
+            while True:
+                engine = self.engine
+                if engine.events:
+                    self._dispatch(now)
+                    if self.is_closed:
+                        return
+                    continue
+                if not self.is_blocked and (data := engine.data_to_send()):
+                    self._send(data)
+                    if self.is_closed:
+                        return
+                    continue
+                break
+        finally:
+            self._is_settling = False
+        self.unflushed = 0
+        self.is_flush_due = False
+        if engine.closing is not Closing.OPEN:
+            self._finish(engine.closing, now)
+        else:
+            wants_read = engine.wants_read and not self._eof
+            if wants_read is not self._reading:
+                self._set_reading(wants_read)
+        self._update_deadline()
+
+    def flush_soon(self) -> None:
+        """Write at the end of this turn of the loop, together with what else is sent until then."""
+        if not self.is_flush_due:
+            self.is_flush_due = True
+            self.server.flush_soon(self)
+
+    def _dispatch(self, now: float) -> None:
+        events = self.engine.events
+        self.engine.events = []
+        for event in events:
+            kind = type(event)
+            if kind is Request:
+                self._start_exchange(event)  # type: ignore[arg-type]
+            elif kind is SwitchToHTTP2:
+                self._switch_to_http2(event, now)  # type: ignore[arg-type]
+            elif kind is Refused:
+                self.server.refused(self, event)  # type: ignore[arg-type]
+            else:
+                self._deliver(event)  # type: ignore[arg-type]
+
+    def _deliver(self, event: Data | Trailers | StreamClosed | Writable) -> None:
+        exchange = self.exchanges.get(event.stream_id)
+        if exchange is None:
+            if isinstance(event, Data):
+                self.engine.consume(event.stream_id, len(event.data), monotonic())
+        elif isinstance(event, Data):
+            exchange.data_received(event.data, event.end_stream)
+        elif isinstance(event, Trailers):
+            exchange.trailers_received(event.fields)
+        elif isinstance(event, StreamClosed):
+            exchange.closed()
+        else:
+            exchange.writable()
+
+    def _start_exchange(self, request: Request) -> None:
+        exchange = self.server.make_exchange(self, request)
+        if exchange is not None:
+            self.exchanges[request.stream_id] = exchange
+            if request.upgrade is not None:
+                self._timed.add(exchange)
+            if self._eof:
+                exchange.peer_left()
+            self.server.run_exchange(exchange)
+
+    def exchange_over(self, stream_id: int) -> None:
+        """The response of `stream_id` is complete or can never be: it gets no more events."""
+        exchange = self.exchanges.pop(stream_id, None)
+        if self._timed and exchange is not None:
+            self._timed.discard(exchange)
+
+    def _switch_to_http2(self, event: SwitchToHTTP2, now: float) -> None:
+        # The 101 (Switching Protocols) goes out before anything of the new engine.
+        if output := self.engine.data_to_send():
+            self._send(output)
+        self.engine = self.server.make_http2_engine(now, event, secure=self.secure)
+        self.engine.set_transport_writable(not self.is_blocked)
+
+    # ---- to the socket
+
+    def _send(self, data: bytes) -> None:
+        if self.tls is None:
+            self._write(data)
+        else:
+            self.tls.send(data)
+            self._write(self.tls.data_to_send())
+
+    def _write(self, data: bytes) -> None:
+        if self.is_blocked:
+            self._pending.append(memoryview(data))
+            return
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        self.counters[_BYTES_SENT] += sent
+        if sent < len(data):
+            self._pending.append(memoryview(data)[sent:])
+            self.is_blocked = True
+            self.engine.set_transport_writable(False)
+            self._set_write_deadline(monotonic())
+            self.runtime.watch_writable(self.sock, self.on_writable)
+
+    def _set_write_deadline(self, now: float) -> None:
+        timeout = self.server.settings.write_timeout
+        self._own_deadline = now + timeout if timeout else NEVER
+
+    def _set_reading(self, reading: bool) -> None:
+        self._reading = reading
+        if reading:
+            self.runtime.watch_readable(self.sock, self.on_readable)
+        else:
+            self.runtime.unwatch_readable(self.sock)
+
+    def _update_deadline(self) -> None:
+        deadline = self.engine.deadline
+        deadline = min(deadline, self._own_deadline)
+        for exchange in self._timed:
+            deadline = min(deadline, exchange.deadline)
+        self.deadline = deadline
+
+    # ---- the end
+
+    def _finish(self, closing: Closing, now: float) -> None:
+        if closing is Closing.ABORT:
+            self.abort()
+        elif not self._pending and not self.is_lingering:
+            self._linger(now)
+
+    def _linger(self, now: float) -> None:
+        if self.tls is not None:
+            self.tls.close()
+            if output := self.tls.data_to_send():
+                self._write(output)
+                if self._pending:
+                    return  # comes back here once that is out
+        if self._eof or self.is_closed:
+            self.close()
+            return
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self.is_lingering = True
+        self._own_deadline = now + LINGER_SECONDS
+        if not self._reading:
+            self._set_reading(True)
+
+    def abort(self) -> None:
+        """Cut the connection so that the peer notices: it is reset."""
+        if not self.is_closed:
+            if not self.is_lingering:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket; every open exchange learns that its peer is gone."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.runtime.forget(self.sock)
+        self.sock.close()
+        self._pending.clear()
+        self.deadline = NEVER
+        self.counters[_CONNECTIONS_OPEN] -= 1
+        for exchange in list(self.exchanges.values()):
+            exchange.closed()
+        self.exchanges.clear()
+        self._timed.clear()
+        self.server.connection_closed(self)

@@ -1,0 +1,36 @@
+"""What can go wrong between the server and an application; the classes that applications may see."""
+
+from __future__ import annotations
+
+
+class UnexpectedMessageError(Exception):
+    """The application sent a message that its exchange cannot take in its present state."""
+
+    def __init__(self, state: object, message_type: str) -> None:
+        name = getattr(state, "name", state)
+        super().__init__(f"the application sent {message_type!r}, which is not possible in state {name}")
+        self.state = state
+        self.message_type = message_type
+
+
+class ClientDisconnected(OSError):
+    """`send()` after the client has gone (ASGI HTTP specification 2.4 asks for an `OSError`)."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has disconnected")
+
+
+class LifespanTimeoutError(Exception):
+    """The application did not complete a lifespan stage in time."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(f"the application did not complete its lifespan {stage} within the {stage} timeout")
+        self.stage = stage
+
+
+class LifespanFailureError(Exception):
+    """The application answered a lifespan stage with a failure, or raised in it."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(f"lifespan {stage} failed: {message}" if message else f"lifespan {stage} failed")
+        self.stage = stage

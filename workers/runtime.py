@@ -1,0 +1,83 @@
+"""The few things that a server needs from its event loop, and nothing else.
+
+Each driver (`asyncio_driver.py`, `trio_driver.py`) implements `Runtime`; everything above is written once for
+all loops. Sockets are raw and non-blocking: the loop says when one is readable or writable, the connection
+reads and writes it (see `docs/decisions/0001-readiness.md`).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Event(Protocol):
+    """Something to wait for that happens once. Both asyncio's and trio's `Event` are one."""
+
+    def set(self) -> object: ...
+
+    async def wait(self) -> object: ...
+
+
+class Task(Protocol):
+    """A running coroutine that can be told to stop."""
+
+    def cancel(self) -> object: ...
+
+
+class Runtime(Protocol):
+    """An event loop, as far as a server uses it. All methods are called in the loop's thread unless said."""
+
+    #: `asyncio`, `uvloop` or `trio`: for log lines.
+    name: str
+
+    def make_event(self) -> Event: ...
+
+    def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
+        """Run `function()` concurrently; it handles its own exceptions.
+
+        The caller keeps the returned task until it has ended: a loop may hold only a weak reference. The
+        first step may run before this returns (asyncio on CPython 3.12 and later).
+        """
+        ...
+
+    def call_soon(self, callback: Callable[[], None], /) -> object:
+        """Call back from the loop once what is ready now has been handled."""
+        ...
+
+    def call_from_thread(self, callback: Callable[[], None], /) -> object:
+        """Like `call_soon`, from any thread."""
+        ...
+
+    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
+        """Call back whenever `sock` is readable (level-triggered), until `unwatch_readable`."""
+        ...
+
+    def unwatch_readable(self, sock: socket.socket) -> None:
+        """Stop calling back; harmless when the socket is not watched."""
+        ...
+
+    def watch_writable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
+        """Call back whenever `sock` is writable (level-triggered), until `unwatch_writable`."""
+        ...
+
+    def unwatch_writable(self, sock: socket.socket) -> None:
+        """Stop calling back; harmless when the socket is not watched."""
+        ...
+
+    def forget(self, sock: socket.socket) -> None:
+        """The socket is about to be closed: drop every watch on it."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    async def wait(self, event: Event, timeout: float | None) -> bool:
+        """Wait for `event` at most `timeout` seconds (None: for ever). Returns whether it happened."""
+        ...
+
+    async def run_in_thread(self, function: Callable[[], T]) -> T:
+        """Run blocking `function` in a worker thread and wait for its result."""
+        ...

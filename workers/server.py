@@ -1,0 +1,415 @@
+"""Serves one application on one event loop: from start-up over accepting to the drained end.
+
+One `Server` is what a worker process runs, and what `hypercorn.asyncio.serve` and `hypercorn.trio.serve` run in
+somebody else's program. It owns the connections and the running exchanges, sweeps their deadlines with one
+coarse tick, and knows nothing of processes or signals: `drain` is called by whoever does.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+from collections.abc import Callable, Sequence
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any
+
+from ..config.settings import Settings
+from ..config.sockets import Listener
+from ..protocols.engine import DefaultFields, Engine
+from ..protocols.events import Refused, Request, SwitchToHTTP2
+from .acceptor import Acceptor
+from .access_log import AccessLog, AccessRecord, make_access_log
+from .asgi_http import HTTPExchange
+from .connection import Connection, Exchange
+from .engines import HTTP2Factory, http1_factory, http2_factory
+from .lifespan import Application, Lifespan
+from .runtime import Event, Runtime, Task
+from .supervision import Adopt, Counter, Drain, DrainReason, Release, Supervisor
+
+if TYPE_CHECKING:
+    from .tls import TLSContexts, TLSLayer
+
+logger = logging.getLogger("hypercorn.error")
+
+_CONNECTIONS_OPEN = int(Counter.CONNECTIONS_OPEN)
+_CONNECTIONS_TOTAL = int(Counter.CONNECTIONS_TOTAL)
+_REQUESTS_OPEN = int(Counter.REQUESTS_OPEN)
+_REQUESTS_TOTAL = int(Counter.REQUESTS_TOTAL)
+_ERRORS = int(Counter.ERRORS)
+
+#: The longest time between two sweeps, in seconds; also how late a coarse deadline may be noticed.
+_LONGEST_TICK = 0.5
+_SHORTEST_TICK = 0.02
+#: How long cancelled applications get to clean up, in seconds.
+_CANCEL_SECONDS = 1.0
+
+
+class Server:
+    """Serves `application` on `listeners` until it is drained.
+
+    Args:
+        application: an ASGI application.
+        settings: the resolved configuration.
+        runtime: the loop.
+        supervisor: the line to the arbiter, or `Unsupervised`.
+        with_lifespan: False for applications that cannot have one (WSGI).
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        runtime: Runtime,
+        supervisor: Supervisor,
+        *,
+        with_lifespan: bool = True,
+    ) -> None:
+        self.application = application
+        self.settings = settings
+        self.runtime = runtime
+        self.supervisor = supervisor
+        self.counters = supervisor.counters
+        self.state: dict[str, Any] = {}
+        self.root_path = settings.root_path
+        self.connections: set[Connection] = set()
+        self.running: set[Exchange] = set()
+        self._access_log: AccessLog | None = None
+        self._acceptor = Acceptor(runtime, self._accepted, self._has_room)
+        self._lifespan = self._make_lifespan() if with_lifespan and settings.lifespan != "off" else None
+        self._server_names = frozenset(name.lower().encode("latin-1") for name in settings.server_names)
+        self._fields_second = 0
+        self._http1_fields = DefaultFields([])
+        self._http2_fields = DefaultFields([])
+        #: Makes the engine that every connection starts with.
+        self.make_http1_engine = http1_factory(settings, self._http1_fields)
+        self._http2: HTTP2Factory | None = None
+        self._tls: TLSContexts | None = None
+        self._flush_due: list[Connection] = []
+        self._requests_left = _requests_left(settings)
+        self._drain_reason: DrainReason | None = None
+        self._drain_asked: Event = runtime.make_event()
+        self._progress: Event = runtime.make_event()
+        self._ticker: Task | None = None
+        self._tick_seconds = _tick_seconds(settings)
+
+    def _make_lifespan(self) -> Lifespan:
+        is_required = self.settings.lifespan == "on"
+        return Lifespan(self.application, self.runtime, is_required, self.state)
+
+    # ---- the whole life
+
+    async def serve(self, listeners: Sequence[Listener], started: Callable[[], None] | None = None) -> None:
+        """Start the application, accept, and return once drained.
+
+        Args:
+            listeners: listening sockets; they stay open, closing them is their owner's affair.
+            started: called when connections are being accepted.
+
+        Raises:
+            LifespanTimeoutError, LifespanFailureError: the application did not start, or not shut down.
+            TLSConfigError: the certificates cannot be loaded.
+        """
+        if any(listener.secure for listener in listeners):
+            self._load_tls()
+        self._access_log = make_access_log(self.settings, self.runtime)
+        self._refresh_fields()
+        self._ticker = self.runtime.spawn(self._tick)
+        try:
+            if self._lifespan is not None:
+                await self._lifespan.startup(self.settings.startup_timeout)
+            if self._drain_reason is None:
+                self._begin(listeners)
+                if started is not None:
+                    started()
+                await self._drain_asked.wait()
+                await self._drain()
+            if self._lifespan is not None:
+                await self._lifespan.shutdown(self.settings.shutdown_timeout)
+        finally:
+            self._end()
+
+    def _begin(self, listeners: Sequence[Listener]) -> None:
+        self._acceptor.add(listeners)
+        if (channel := self.supervisor.channel()) is not None:
+            self.runtime.watch_readable(channel, self._on_channel)
+        self.supervisor.ready()
+
+    def drain(self, reason: DrainReason) -> None:
+        """Accept no more, finish what is open, then return from `serve`; QUICK cuts an earlier drain short."""
+        if self._drain_reason is None or reason is DrainReason.QUICK:
+            self._drain_reason = reason
+            self._drain_asked.set()
+            self._progress.set()
+
+    async def _drain(self) -> None:
+        self.supervisor.draining()
+        reason = self._drain_reason
+        assert reason is not None  # set by whoever set the event
+        # A successor goes on with the same listeners; at a stop nobody does, so what waits is served here.
+        self._acceptor.stop(take_queue=reason is DrainReason.STOP)
+        at_once = reason is not DrainReason.REPLACE or self.settings.use_reloader
+        for connection in list(self.connections):
+            connection.drain(reason, at_once)
+        deadline = monotonic() + self.settings.graceful_timeout
+        while self._is_busy() and self._drain_reason is not DrainReason.QUICK:
+            self._progress = self.runtime.make_event()
+            if not await self.runtime.wait(self._progress, max(0.0, deadline - monotonic())):
+                break
+        await self._cancel_rest()
+
+    def _is_busy(self) -> bool:
+        return bool(self.connections or self.running)
+
+    async def _cancel_rest(self) -> None:
+        """Whatever is still open has had its time."""
+        if self.running:
+            logger.warning("Cancelling %d requests that did not finish in time", len(self.running))
+        for connection in list(self.connections):
+            if connection.is_idle:
+                connection.drain(DrainReason.QUICK, at_once=True)
+        for exchange in list(self.running):
+            exchange.cancel()
+        deadline = monotonic() + _CANCEL_SECONDS
+        while self.running:
+            self._progress = self.runtime.make_event()
+            if not await self.runtime.wait(self._progress, max(0.0, deadline - monotonic())):
+                break
+
+    def _end(self) -> None:
+        """Also reached when `serve` itself is cancelled: leave nothing behind."""
+        if (channel := self.supervisor.channel()) is not None:
+            self.runtime.forget(channel)
+        self._acceptor.stop(take_queue=False)
+        for exchange in list(self.running):
+            exchange.cancel()
+        for connection in list(self.connections):
+            connection.close()
+        if self._lifespan is not None:
+            self._lifespan.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    def _on_channel(self) -> None:
+        instructions = self.supervisor.instructions()
+        if instructions is None:
+            logger.warning("The arbiter is gone: worker %d drains", self.supervisor.slot)
+            channel = self.supervisor.channel()
+            if channel is not None:
+                self.runtime.forget(channel)
+            self.drain(DrainReason.STOP)
+            return
+        for instruction in instructions:
+            if isinstance(instruction, Adopt):
+                self._acceptor.add(instruction.listeners)
+            elif isinstance(instruction, Release):
+                self._acceptor.remove(instruction.keys, close=True)
+            else:
+                self._instructed_to_drain(instruction)
+
+    def _instructed_to_drain(self, instruction: Drain) -> None:
+        self.drain(instruction.reason)
+
+    # ---- the tick
+
+    async def _tick(self) -> None:
+        while True:
+            now = monotonic()
+            self.supervisor.beat(now)
+            self._refresh_fields()
+            for connection in list(self.connections):
+                if connection.deadline <= now:
+                    self._sweep(connection, now)
+            self._acceptor.tick(now)
+            if self._tls is not None:
+                self._tls.reload_if_changed(now)
+            await self.runtime.sleep(self._tick_seconds)
+
+    def _sweep(self, connection: Connection, now: float) -> None:
+        try:
+            connection.handle_deadline(now)
+        except Exception:
+            # A border: a fault in one connection must not stop the sweep for all the others.
+            logger.exception("Error in a connection's deadline")
+            connection.abort()
+
+    def _refresh_fields(self) -> None:
+        second = int(time())
+        if second != self._fields_second:
+            self._fields_second = second
+            self._http1_fields.replace(self.settings.config.response_headers("h11"))
+            self._http2_fields.replace(self.settings.config.response_headers("h2"))
+
+    # ---- for the acceptor
+
+    def _has_room(self) -> bool:
+        limit = self.settings.worker_connections
+        return not limit or len(self.connections) < limit
+
+    def _accepted(self, sock: socket.socket, listener: Listener, peer: Any) -> None:
+        self.counters[_CONNECTIONS_TOTAL] += 1
+        self.counters[_CONNECTIONS_OPEN] += 1
+        connection = Connection(self, sock, listener, peer)
+        self.connections.add(connection)
+        connection.start()
+        if self._drain_reason is not None:
+            # Taken from the queue of a server that stops: it gets its one answer.
+            connection.drain(self._drain_reason, at_once=False)
+
+    # ---- for connections
+
+    def make_http2_engine(self, now: float, switch: SwitchToHTTP2 | None, *, secure: bool) -> Engine:
+        """An HTTP/2 engine, by ALPN (`switch` is None) or taking over from HTTP/1.1."""
+        if self._http2 is None:
+            self._http2 = http2_factory(self.settings, self._http2_fields)
+        return self._http2(now, switch, secure)
+
+    def _load_tls(self) -> None:
+        from ..config.tls import watched_files
+        from .tls import TLSContexts
+
+        self._tls = TLSContexts(self.settings.config.create_ssl_context, watched_files(self.settings))
+
+    def make_tls_layer(self) -> TLSLayer:
+        """A TLS layer with the present certificates."""
+        assert self._tls is not None  # loaded when any listener is secure
+        return self._tls.new_layer()
+
+    def make_exchange(self, connection: Connection, request: Request) -> Exchange | None:
+        """The exchange for `request`, or None when the server has answered it itself."""
+        self.counters[_REQUESTS_TOTAL] += 1
+        if self._server_names and not self._is_served_name(request):
+            self._answer_not_found(connection, request)
+            return None
+        self._requests_left -= 1
+        if self._requests_left == 0:
+            self._retire()
+        if request.upgrade == "websocket":
+            from .asgi_websocket import WebSocketExchange
+
+            return WebSocketExchange(connection, request)
+        return HTTPExchange(connection, request)
+
+    def run_exchange(self, exchange: Exchange) -> None:
+        """Start the application's call."""
+        self.counters[_REQUESTS_OPEN] += 1
+        self.running.add(exchange)
+        exchange.task = self.runtime.spawn(exchange.run)
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The application's call has returned (its response may have been complete long before)."""
+        self.counters[_REQUESTS_OPEN] -= 1
+        self.running.discard(exchange)
+        if self._drain_reason is not None and not self._is_busy():
+            self._progress.set()
+
+    def connection_closed(self, connection: Connection) -> None:
+        """The connection's socket is closed."""
+        self.connections.discard(connection)
+        self._acceptor.room_freed()
+        if self._drain_reason is not None and not self._is_busy():
+            self._progress.set()
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Settle `connection` at the end of this turn of the loop: one callback for all that ask."""
+        self._flush_due.append(connection)
+        if len(self._flush_due) == 1:
+            self.runtime.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        due, self._flush_due = self._flush_due, []
+        now = monotonic()
+        for connection in due:
+            if connection.is_flush_due:
+                connection.settle(now)
+
+    def count_error(self) -> None:
+        """An application failed."""
+        self.counters[_ERRORS] += 1
+
+    def _retire(self) -> None:
+        if self.supervisor.channel() is None:
+            self.drain(DrainReason.STOP)
+        else:
+            self.supervisor.retire()
+
+    def _is_served_name(self, request: Request) -> bool:
+        host = next((value for name, value in request.fields if name == b"host"), b"")
+        return host.lower() in self._server_names
+
+    def _answer_not_found(self, connection: Connection, request: Request) -> None:
+        now = monotonic()
+        connection.engine.send_head(request.stream_id, 404, [], now)
+        connection.engine.send_data(request.stream_id, b"", True, now)
+        self.refused(
+            connection,
+            Refused(404, "not a server name", request.method, request.raw_path, request.http_version),
+        )
+
+    # ---- the access log
+
+    def refused(self, connection: Connection, event: Refused) -> None:
+        """The server itself has answered."""
+        logger.debug("Refused with %d: %s", event.status, event.reason)
+        if self._access_log is not None:
+            path, _, query = event.target.partition(b"?")
+            self._access_log.log(
+                AccessRecord(
+                    connection.client,
+                    connection.local,
+                    event.method or "-",
+                    connection.scheme,
+                    path,
+                    query,
+                    event.http_version or "-",
+                    event.status,
+                    [],
+                    [],
+                    0,
+                    0.0,
+                )
+            )
+
+    def log_exchange(self, connection: Connection, exchange: HTTPExchange, now: float) -> None:
+        """The response is complete, or never will be."""
+        if self._access_log is None:
+            return
+        request = exchange.request
+        has_content = request.method != "HEAD" and exchange.status not in (204, 304)
+        self._access_log.log(
+            AccessRecord(
+                connection.client,
+                connection.local,
+                request.method,
+                connection.scheme,
+                request.raw_path,
+                request.query,
+                request.http_version,
+                exchange.status,
+                request.fields,
+                exchange.response_fields,
+                exchange.bytes_sent if has_content else 0,
+                now - exchange.started_at,
+            )
+        )
+
+
+def _requests_left(settings: Settings) -> int:
+    """How many requests this worker serves before it asks for a successor; -1: no limit."""
+    if not settings.max_requests:
+        return -1
+    return settings.max_requests + random.randint(0, settings.max_requests_jitter)
+
+
+def _tick_seconds(settings: Settings) -> float:
+    """Often enough that the shortest timeout is noticed at most a tenth late."""
+    timeouts = [
+        settings.keep_alive_timeout,
+        settings.header_timeout,
+        settings.read_timeout,
+        settings.write_timeout,
+        settings.ssl_handshake_timeout,
+        settings.websocket_ping_interval,
+    ]
+    shortest = min((timeout for timeout in timeouts if timeout), default=_LONGEST_TICK)
+    return max(_SHORTEST_TICK, min(_LONGEST_TICK, shortest / 10))

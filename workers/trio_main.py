@@ -1,0 +1,50 @@
+"""Runs a worker on trio: the nursery, its signals, the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from ..config.settings import Settings
+from ..config.sockets import Listener
+from .application import LoadedApplication
+from .boot import freeze_heap
+from .signals import SignalActions
+from .supervision import Supervisor
+from .trio_driver import TrioRuntime
+from .wrapping import make_server
+
+
+def run(
+    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+) -> None:
+    """Serve until drained; raises what `Server.serve` raises."""
+    trio.run(_serve, settings, listeners, supervisor, application)
+
+
+async def _serve(
+    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+) -> None:
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        server = make_server(application, settings, TrioRuntime(nursery), supervisor)
+        actions = SignalActions(server, is_supervised=supervisor.channel() is not None)
+        await nursery.start(_receive_signals, actions)
+        try:
+            await server.serve(listeners, freeze_heap)
+        except Exception as error:  # noqa: BLE001
+            # Carried out of the nursery by hand, which would wrap it in a group.
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+async def _receive_signals(
+    actions: SignalActions, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(*actions.handled) as signals:
+        task_status.started()
+        async for number in signals:
+            actions.act(number)
