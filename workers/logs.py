@@ -164,9 +164,18 @@ def line_stamp() -> SecondStamp:
     return SecondStamp(lambda second: time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(second)))
 
 
+def _render_iso(second: int) -> str:
+    moment = datetime.datetime.fromtimestamp(second).astimezone()
+    # With a place for the milliseconds.
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.%03d{moment.isoformat()[19:]}"
+
+
+_iso_stamp = SecondStamp(_render_iso)
+
+
 def iso_time(now: float) -> str:
     """`2026-01-31T23:59:59.123+01:00`, as every JSON line has it."""
-    return datetime.datetime.fromtimestamp(now).astimezone().isoformat(timespec="milliseconds")
+    return _iso_stamp(now) % (int(now * 1000) % 1000)
 
 
 #: What must not reach a terminal or a log reader as it is; line feeds and tabs are a message's own.
