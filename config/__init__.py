@@ -4,6 +4,7 @@ if __name__ != "hypercorn.config":
     raise ImportError("import hypercorn.config, not config", name=__name__)
 
 import socket as _socket
+from time import time
 
 from .binds import Bind, BindKind, parse_bind
 from .config import Config, FilePath
@@ -34,5 +35,6 @@ __all__ = [
     "SocketTypeError",
     "Sockets",
     "parse_bind",
+    "time",
     "without_effect",
 ]

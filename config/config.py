@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from socket import SOCK_DGRAM, SOCK_STREAM
 from socket import socket as Socket
-from time import time
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .binds import Bind, parse_bind
@@ -29,9 +28,12 @@ if TYPE_CHECKING:
 
 FilePath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
+_BINDS = ("bind", "insecure_bind", "quic_bind")
 #: Settings that are properties here.
-_PROPERTIES = ("bind", "insecure_bind", "quic_bind", "logger_class")
-_BINDS = _PROPERTIES[:3]
+_PROPERTIES = (*_BINDS, "logger_class")
+
+#: Types that values of settings have in a file.
+_PLAIN = (str, int, float, list, tuple, dict)
 
 _log = logging.getLogger("hypercorn.error")
 
@@ -41,29 +43,28 @@ class Config(Options):
 
     May be subclassed: class attributes are defaults, and `create_ssl_context`, `create_sockets`, `response_headers`
     and `ssl_enabled` may be overridden. An instance can be pickled if what was assigned to it can.
-
-    Attributes:
-        loader: makes this configuration anew from where it came from; None if a program made it.
     """
 
-    loader: Callable[[], Config] | None = None
+    application_path: str
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         """Set up here rather than in `__init__`, which subclasses written for Hypercorn need not call."""
         config = super().__new__(cls)
         state = vars(config)
-        state.update(_sources={}, _quic_addresses=[], _log=None)
+        state.update(_sources={}, _unknown={}, _quic_addresses=[], _log=None, _loader=None)
         state.update({f"_{name}": copy.copy(TABLE[name].default) for name in _PROPERTIES})
         for name in TABLE:
-            default = None if name in _PROPERTIES else getattr(cls, name)
+            default = None if name in _PROPERTIES else getattr(cls, name, None)
             if isinstance(default, list | dict):
                 state[name] = copy.copy(cast("list[Any] | dict[str, Any]", default))
         return config
 
     if TYPE_CHECKING:
         _sources: dict[str, str]
+        _unknown: dict[str, str]
         _quic_addresses: list[tuple[Any, ...]]
         _log: Any
+        _loader: Callable[[], Config] | None
         _bind: list[str]
         _insecure_bind: list[str]
         _quic_bind: list[str]
@@ -85,13 +86,20 @@ class Config(Options):
             setattr(self, name, value)
         except AttributeError:
             return
-        self._sources[name] = source
+        if name in TABLE:
+            self._sources[name] = source
+
+    def given(self, name: str) -> Any:
+        """The value of a setting as it was given, unchecked."""
+        if name == "logger_class":
+            return vars(self).get("_logger_class", TABLE[name].default)
+        return getattr(self, name, TABLE[name].default)
 
     def source_of(self, name: str) -> str:
         """Where a setting's value came from: a flag, a variable, a file and its key, or "default"."""
         if name in self._sources:
             return self._sources[name]
-        overridden = type(self) is not Config and getattr(type(self), name) is not getattr(Config, name)
+        overridden = getattr(type(self), name, None) is not getattr(Config, name, None)
         return f"{type(self).__name__}.{name}" if overridden else "default"
 
     # Hypercorn's properties
@@ -189,6 +197,8 @@ class Config(Options):
         if self.include_date_header:
             from email.utils import formatdate
 
+            from . import time  # read there at each call: programs put their own clock in its place
+
             fields.append((b"date", formatdate(time(), usegmt=True).encode("ascii")))
         if self.include_server_header:
             fields.append((b"server", f"hypercorn-{protocol}".encode("ascii")))
@@ -201,10 +211,7 @@ class Config(Options):
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any] | None = None, **kwargs: Any) -> Self:
         """A configuration with these attributes; keywords win."""
-        config = cls()
-        for name, value in {**(mapping or {}), **kwargs}.items():
-            config.assign(name, value, name)
-        return config
+        return cls.from_pairs({**(mapping or {}), **kwargs}.items(), "")
 
     @classmethod
     def from_toml(cls, filename: FilePath) -> Self:
@@ -217,7 +224,7 @@ class Config(Options):
         import tomllib
 
         with open(filename, "rb") as file:
-            return cls._from_pairs(tomllib.load(file).items(), os.fsdecode(filename))
+            return cls.from_pairs(tomllib.load(file).items(), os.fsdecode(filename))
 
     @classmethod
     def from_pyfile(cls, filename: FilePath) -> Self:
@@ -225,7 +232,7 @@ class Config(Options):
         from runpy import run_path
 
         path = os.fsdecode(filename)
-        return cls._from_pairs(_attributes(types.SimpleNamespace(**run_path(path))), path)
+        return cls._from_attributes(types.SimpleNamespace(**run_path(path)), path)
 
     @classmethod
     def from_object(cls, instance: object | str) -> Self:
@@ -237,13 +244,26 @@ class Config(Options):
         source = instance if isinstance(instance, str) else type(instance).__name__
         if isinstance(instance, str):
             instance = _import(instance)
-        return cls._from_pairs(_attributes(instance), source)
+        return cls._from_attributes(instance, source)
 
     @classmethod
-    def _from_pairs(cls, pairs: Iterable[tuple[str, Any]], source: str) -> Self:
+    def from_pairs(cls, pairs: Iterable[tuple[str, Any]], source: str) -> Self:
+        """A configuration with these attributes; `source` names the file or object in messages."""
         config = cls()
         for name, value in pairs:
-            config.assign(name, value, f"{source}: {name}")
+            where = f"{source}: {name}" if source else name
+            config.assign(name, value, where)
+            if not hasattr(cls, name) and name not in TABLE:
+                config._unknown[name] = where
+        return config
+
+    @classmethod
+    def _from_attributes(cls, instance: object, source: str) -> Self:
+        config = cls.from_pairs(_attributes(instance), source)
+        # A module has names of its own: only those are told of that look like a misspelt setting.
+        for name in list(config._unknown):
+            if not isinstance(getattr(config, name), _PLAIN) or not suggestion(name, TABLE, 0.8):
+                del config._unknown[name]
         return config
 
     # Towards the server
@@ -257,9 +277,8 @@ class Config(Options):
         values: dict[str, Any] = {}
         mistakes: list[Mistake] = []
         for name, option in TABLE.items():
-            given = self._logger_class if name == "logger_class" else getattr(self, name)
             try:
-                values[name] = option.convert(given)
+                values[name] = option.convert(self.given(name))
                 if name in _BINDS:
                     values[name] = tuple(parse_bind(text) for text in values[name])
             except ValueError as error:
@@ -272,17 +291,18 @@ class Config(Options):
             )
         if mistakes:
             raise ConfigError(mistakes)
-        for text in self.unknown_names():
-            _log.warning("%s", text)
+        self._warn_of_unknown_names()
         return Settings(self, self.ssl_enabled, values)
 
-    def unknown_names(self) -> list[str]:
-        """A sentence for each name that a file or a mapping gave and that is no setting."""
-        return [
-            f"{source}: there is no such setting{suggestion(name)}"
-            for name, source in self._sources.items()
-            if name not in TABLE and not hasattr(type(self), name)
-        ]
+    def _warn_of_unknown_names(self) -> None:
+        """Once each; `_unknown` holds a source and a name from a file or a mapping."""
+        for name, source in self._unknown.items():
+            _log.warning("%s: there is no such setting%s", source, suggestion(name, TABLE))
+        self._unknown.clear()
+
+    def reload_by(self, loader: Callable[[], Config]) -> None:
+        """Let `reloaded` return what `loader` does."""
+        self._loader = loader
 
     def reloaded(self) -> Config:
         """The configuration as its files and variables say now; itself if a program made it.
@@ -290,7 +310,7 @@ class Config(Options):
         Raises:
             ConfigError: a file cannot be read.
         """
-        return self if self.loader is None else self.loader()
+        return self if self._loader is None else self._loader()
 
     def _open(self, name: str) -> list[Socket]:
         settings = SocketSettings(
@@ -310,9 +330,14 @@ class Config(Options):
         return [sock for group in groups for sock in group]
 
     def _parsed(self, name: str) -> list[Bind]:
-        given = getattr(self, name)  # a subclass may have put plain text in the property's place
         try:
-            return [parse_bind(text) for text in TABLE[name].convert(given)]
+            return [parse_bind(text) for text in self._converted(name)]
+        except ValueError as error:
+            raise ConfigError([Mistake(self.source_of(name), str(error))]) from None
+
+    def _converted(self, name: str) -> Any:
+        try:
+            return TABLE[name].convert(self.given(name))
         except ValueError as error:
             raise ConfigError([Mistake(self.source_of(name), str(error))]) from None
 
@@ -320,11 +345,11 @@ class Config(Options):
         self._quic_addresses = [sock.getsockname() for sock in sockets]
 
 
-def suggestion(name: str) -> str:
-    """What to add to a sentence about an unknown name: the nearest that exists, if any is near."""
+def suggestion(name: str, known: Iterable[str], nearness: float = 0.6) -> str:
+    """What to add to a sentence about an unknown name: the nearest that exists, if any is near (0 to 1)."""
     from difflib import get_close_matches
 
-    nearest = get_close_matches(name.replace("-", "_"), TABLE, n=1)
+    nearest = get_close_matches(name, list(known), 1, nearness)
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
@@ -340,7 +365,7 @@ def _attributes(instance: object) -> list[tuple[str, Any]]:
             and getattr(type(instance), name, None) is not getattr(Config, name, instance)
         ]
     else:
-        names = [name for name in dir(instance) if not name.startswith("_")]
+        names = [name for name in dir(instance) if not name.startswith("__")]
     pairs = [(name, getattr(instance, name)) for name in names]
     return [(name, value) for name, value in pairs if not isinstance(value, types.ModuleType)]
 

@@ -11,7 +11,7 @@ import copy
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -32,7 +32,8 @@ class Option:
         flags: of the command line; a bool also gets `--no-…` for its long ones.
         help: one line.
         metavar: name of the argument in the help.
-        variables: of the environment, beside `HYPERCORN_<NAME>`, which comes first.
+        variables: of the environment, beside `HYPERCORN_<NAME>`, which comes first; each with the value that it
+            means, in which {} stands for its text.
         parse: takes what a user gave, text or not, and returns the value; raises ValueError.
         check: returns what is wanted instead if the value is not allowed.
         deprecated: flags that warn.
@@ -44,7 +45,7 @@ class Option:
     help: str
     flags: tuple[str, ...] = ()
     metavar: str | None = None
-    variables: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
     parse: Callable[[Any], Any] | None = None
     check: Callable[[Any], str | None] | None = None
     deprecated: tuple[str, ...] = ()
@@ -63,6 +64,11 @@ class Option:
     def kind(self) -> str:
         """The type without `| None`."""
         return self.type.removesuffix(" | None")
+
+    @property
+    def flag(self) -> str:
+        """The flag that stands for the setting in messages."""
+        return next((flag for flag in self.flags if flag.startswith("--")), "")
 
     @property
     def may_be_none(self) -> bool:

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 _LARGEST_WINDOW = 2**31 - 1  # RFC 9113 §6.9.1
 
 
-class ApplicationOptions:
+class ApplicationPathOptions:
     """Application"""
 
     application_path: str = option(
         "",
         help="what to serve: module:name, asgi:module:name, wsgi:module:name, or a file's path for the module",
     )
+
+
+class ApplicationOptions:
+    """Application"""
+
     factory: bool = option(False, "--factory", help="the name is a function that returns the application")
     app_dir: str | None = option(
         None,
@@ -101,6 +106,7 @@ class BindOptions:
         "-b",
         "--bind",
         metavar="BIND",
+        variables={"PORT": "0.0.0.0:{}"},
         help="host:port, host, [IPv6]:port, unix:path, unix:@name or fd://number; may be repeated",
     )
     insecure_bind: list[str] = option(
@@ -153,7 +159,7 @@ class WorkerOptions:
         "-w",
         "--workers",
         metavar="N",
-        variables=("WEB_CONCURRENCY",),
+        variables={"WEB_CONCURRENCY": "{}"},
         check=at_least(0),
         help="worker processes; 0 serves in the process itself",
     )
@@ -170,14 +176,14 @@ class WorkerOptions:
         "--worker-connections",
         metavar="N",
         check=at_least(0),
-        help="open connections in a worker, above which it accepts no more (0: as many as descriptors allow)",
+        help="open connections in a worker, above which it accepts no more; 0: as many as descriptors allow",
     )
     worker_timeout: float = option(
         30.0,
         "--worker-timeout",
         metavar="SECONDS",
         check=at_least(0),
-        help="a worker whose event loop stands still for so long is replaced (0: never)",
+        help="a worker whose event loop stands still for so long is replaced; 0: never",
     )
     max_requests: int | None = option(
         None,
@@ -233,7 +239,7 @@ class TimeoutOptions:
         "--write-timeout",
         metavar="SECONDS",
         check=at_least(0),
-        help="a peer that takes nothing for so long is cut (0: never)",
+        help="a peer that takes nothing for so long is cut; 0: never",
     )
     limit_request_line: int = option(
         8190, "--limit-request-line", metavar="BYTES", check=at_least(1), help="longest request line (414)"
@@ -345,7 +351,7 @@ class WebSocketOptions:
         "--websocket-ping-timeout",
         metavar="SECONDS",
         check=at_least(0),
-        help="a pong is awaited so long (0 or none: for ever)",
+        help="a pong is awaited so long; 0 or none: for ever",
     )
     websocket_per_message_deflate: bool = option(
         True, "--websocket-per-message-deflate", help="compress messages where the peer offers it"
@@ -426,7 +432,7 @@ class LogOptions:
         '%(h)s %(l)s %(l)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
         "--access-logformat",
         metavar="FORMAT",
-        help="format of a line of the access log",
+        help="format of a line of the access log with % atoms (default: in the manual)",
     )
     errorlog: str | Logger | None = option(
         "-",
@@ -463,7 +469,7 @@ class LoggerOptions:
         "--logger-class",
         metavar="CLASS",
         parse=checks.logger_class,
-        help="class that logs, or its dotted name",
+        help="dotted name of the class that logs (default: the server's own)",
     )
 
 
@@ -530,6 +536,7 @@ class DevelopmentOptions:
 #: Every setting by its name, in the order of the help.
 TABLE: dict[str, Option] = collect(
     (
+        ApplicationPathOptions,
         ApplicationOptions,
         BindOptions,
         SocketOptions,
@@ -564,5 +571,5 @@ class Options(
 ):
     """Attributes that `Config` and `Settings` share, with their defaults as class attributes.
 
-    All of the table but `BindOptions` and `LoggerOptions`, which are properties in `Config`.
+    All of the table but what `Config` has as properties, or, as for the application, not before it is assigned.
     """

@@ -26,6 +26,7 @@ class Settings(Options):
         ssl_enabled: `bind` speaks TLS and `insecure_bind` counts.
     """
 
+    application_path: str
     bind: tuple[Bind, ...]
     insecure_bind: tuple[Bind, ...]
     quic_bind: tuple[Bind, ...]
@@ -67,10 +68,10 @@ class Settings(Options):
     __replace__ = replace
 
 
-def without_effect(settings: Settings) -> list[str]:
+def without_effect(settings: Settings | Config) -> list[str]:
     """A sentence for each setting that was given and does nothing yet."""
     return [
-        f"{option.flags[-1]} has no effect: {option.without_effect}"
+        f"{option.flag} has no effect: {option.without_effect}"
         for name, option in TABLE.items()
         if option.without_effect is not None and getattr(settings, name) not in (option.default, ())
     ]

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from .binds import Bind, BindKind
@@ -53,6 +53,7 @@ class SocketSettings:
         backlog: connections that wait to be accepted.
         umask: mask while a Unix socket file is made, None leaves the process's own.
         user, group: numeric owner of a Unix socket file, None leaves it.
+        inheritable: the sockets stay open in programs that are exec'd, as Hypercorn's do.
     """
 
     kind: socket.SocketKind = socket.SOCK_STREAM
@@ -60,6 +61,7 @@ class SocketSettings:
     umask: int | None = None
     user: int | None = None
     group: int | None = None
+    inheritable: bool = False
 
 
 class BindError(Exception):
@@ -85,7 +87,7 @@ def open_bind(
 ) -> list[list[socket.socket]]:
     """Open a bind: one group of sockets for each of its addresses (a host name may have several).
 
-    All sockets are non-blocking and close at exec; stream sockets are listening. With `copies` None each group is one
+    All sockets are non-blocking; stream sockets are listening. With `copies` None each group is one
     plain socket. Otherwise each is `copies` sockets that share one port by `SO_REUSEPORT` (see `open_copy` for more
     of them later); only for binds where `supports_reuse_port`. A port that somebody else holds is an error then too,
     although the kernel would let the same user join. Resolving a host name may block.
@@ -172,7 +174,7 @@ def _open_addresses(
     unavailable: OSError | None = None
     try:
         for family, host, scope in addresses:
-            address = (host, port, 0, scope) if family == socket.AF_INET6 else (host, port)
+            address = (host, port, 0, scope) if scope else (host, port)
             try:
                 groups.append(_open_group(family, address, settings, copies))
             except OSError as error:
@@ -181,7 +183,7 @@ def _open_addresses(
                     raise
                 unavailable = error
                 continue
-            port = groups[0][0].getsockname()[1]
+            port = port or groups[0][0].getsockname()[1]
     except BaseException:
         close_all(groups)
         raise
@@ -210,7 +212,7 @@ def _open_group(
 def _probe(family: int, address: tuple[str | int, ...], settings: SocketSettings) -> None:
     """Fail if somebody holds the address: joining him by SO_REUSEPORT would share his connections."""
     with socket.socket(family, settings.kind) as sock:
-        _set_options(sock)
+        _set_options(sock, family, settings.kind)
         sock.bind(address)
 
 
@@ -219,7 +221,7 @@ def _bound(
 ) -> socket.socket:
     sock = socket.socket(family, settings.kind)
     try:
-        _set_options(sock)
+        _set_options(sock, family, settings.kind)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
@@ -229,16 +231,17 @@ def _bound(
         raise
 
 
-def _set_options(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if sock.type == socket.SOCK_STREAM:
+def _set_options(sock: socket.socket, family: int, kind: int) -> None:
+    if family != socket.AF_UNIX and kind == socket.SOCK_STREAM:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-    if sock.family == socket.AF_INET6:
+    if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def _listening(sock: socket.socket, settings: SocketSettings) -> socket.socket:
     sock.setblocking(False)
+    sock.set_inheritable(settings.inheritable)
     if settings.kind == socket.SOCK_STREAM:
         sock.listen(settings.backlog)
     return sock
@@ -260,6 +263,7 @@ def _resolve(bind: Bind, kind: socket.SocketKind) -> list[tuple[int, str, int]]:
 def _open_unix(bind: Bind, settings: SocketSettings) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, settings.kind)
     try:
+        _set_options(sock, socket.AF_UNIX, settings.kind)
         if bind.kind is BindKind.ABSTRACT:
             sock.bind(b"\0" + os.fsencode(bind.path))
         else:
@@ -283,7 +287,7 @@ def _bind_file(sock: socket.socket, path: str, settings: SocketSettings) -> None
 
 
 @contextlib.contextmanager
-def _umask(mask: int | None) -> Iterator[None]:
+def _umask(mask: int | None) -> Generator[None]:
     if mask is None:
         yield
         return
@@ -308,13 +312,12 @@ def _is_answered(path: str) -> bool:
 
 def _adopt(bind: Bind, settings: SocketSettings) -> socket.socket:
     sock = socket.socket(fileno=bind.fd)
-    if sock.type != settings.kind:
-        actual = sock.type
+    actual = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    if actual != settings.kind:
         sock.detach()  # it is not ours to close
         raise SocketTypeError(settings.kind, actual)
-    if sock.family in (socket.AF_INET, socket.AF_INET6) and settings.kind == socket.SOCK_STREAM:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    os.set_inheritable(bind.fd, False)
+    # V6ONLY cannot be changed any more, and is its opener's affair.
+    _set_options(sock, socket.AF_INET if sock.family == socket.AF_INET6 else sock.family, settings.kind)
     return _listening(sock, settings)
 
 
@@ -332,6 +335,6 @@ def _explain(bind: Bind, error: OSError) -> str:
         errno.EBADF: "there is no such descriptor; was it passed by whoever started this?",
         errno.ENOTSOCK: "the descriptor is no socket",
     }
-    if isinstance(error, OSError) and "AF_UNIX path too long" in str(error):
+    if "AF_UNIX path too long" in str(error):
         return "the path is too long for a Unix socket; choose a shorter one"
     return advice.get(error.errno or 0, str(error))

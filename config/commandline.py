@@ -1,0 +1,153 @@
+"""The command line, made from the table: text in, an `Invocation` out.
+
+Values stay text here; `sources` puts them into a `Config` and `Config.resolve` checks them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from .config import suggestion
+from .declaration import Option
+from .errors import ConfigError, Mistake
+from .options import TABLE
+from .version import __version__
+
+_DESCRIPTION = "Serve an ASGI or WSGI application."
+_EPILOG = (
+    "Each setting is also read from a TOML or Python file (--config), [tool.hypercorn] in pyproject.toml and the "
+    "variable HYPERCORN_<NAME>; the command line wins, then the environment, then the file. "
+    "--print-config shows the names, the values and where they came from."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What the command line said.
+
+    Attributes:
+        values: setting to what was given, text, texts or a bool.
+        flags: setting to the flag that gave it.
+        config_path: argument of --config, None if it was not given.
+        directory: what relative paths of files of settings are relative to, also after a change of directory.
+        check_config, print_config: the flags.
+    """
+
+    values: dict[str, Any]
+    flags: dict[str, str]
+    config_path: str | None
+    directory: str
+    check_config: bool = False
+    print_config: bool = False
+
+
+def parse(argv: Sequence[str]) -> Invocation:
+    """Understand the command line; prints and exits for --help and --version.
+
+    Raises:
+        ConfigError: it cannot be understood.
+    """
+    parser = build_parser()
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        raise ConfigError([_unknown(parser, argument) for argument in unknown])
+    values = vars(given)
+    flags: dict[str, str] = {}
+    for name, option in TABLE.items():
+        for flag in option.deprecated:
+            if flag in values:
+                warnings.warn(
+                    f"{flag} is deprecated, use {option.flag} instead", DeprecationWarning, stacklevel=2
+                )
+                values.setdefault(name, values.pop(flag))
+                flags[name] = flag
+        if name in values:
+            flags.setdefault(name, option.flag or name)
+    values = {name: value for name, value in values.items() if name in TABLE}
+    return Invocation(values, flags, given.config, os.getcwd(), given.check_config, given.print_config)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; a setting that is not given leaves no trace in its result."""
+    parser = _Parser(
+        "hypercorn", description=_DESCRIPTION, epilog=_EPILOG, argument_default=argparse.SUPPRESS
+    )
+    parser.add_argument(
+        "application_path", metavar="application", nargs="?", help=_escaped(TABLE["application_path"].help)
+    )
+    group = parser.add_argument_group("Configuration")
+    group.add_argument("--version", action="version", version=_version(), help="show the version and exit")
+    group.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=None,
+        help="TOML file, file: and a Python file, python: and a module, or none (default: pyproject.toml)",
+    )
+    for flag, text in (
+        ("--check-config", "check the settings, load the application and exit"),
+        ("--print-config", "show each setting with its value and source, and exit"),
+    ):
+        group.add_argument(flag, action="store_true", default=False, help=text)
+    groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage]
+    for option in TABLE.values():
+        if option.flags:
+            if option.group not in groups:
+                groups[option.group] = parser.add_argument_group(option.group)
+            _add(groups[option.group], option)
+    return parser
+
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:  # pyright: ignore[reportPrivateUsage]
+    details: dict[str, Any] = {"dest": option.name, "help": _escaped(help_text(option))}
+    if option.kind == "bool":
+        details["action"] = argparse.BooleanOptionalAction
+    else:
+        details["metavar"] = option.metavar or option.name.upper()
+        if isinstance(option.default, list | dict):
+            details["action"] = "append"
+    group.add_argument(*option.flags, **details)
+    for flag in option.deprecated:
+        group.add_argument(flag, dest=flag, help=argparse.SUPPRESS)
+
+
+def help_text(option: Option) -> str:
+    """The help of a setting with its default, where that says something."""
+    default = option.default
+    if default in (None, "", [], {}) or "default:" in option.help:
+        return option.help
+    if isinstance(default, bool):
+        default = "on" if default else "off"
+    elif isinstance(default, list):
+        default = ", ".join(map(str, option.default))
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    return f"{option.help} (default: {default})"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _version() -> str:
+    return f"hypercorn {__version__} ({platform.python_implementation()} {platform.python_version()})"
+
+
+def _unknown(parser: argparse.ArgumentParser, argument: str) -> Mistake:
+    if not argument.startswith("-"):
+        return Mistake("", f"one application is served, what is {argument!r}?")
+    flag = argument.partition("=")[0]
+    known = [known for action in parser._actions for known in action.option_strings]  # pyright: ignore[reportPrivateUsage]
+    return Mistake(flag, f"there is no such option{suggestion(flag, known)}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Where argparse would exit: whoever re-reads the configuration must survive it."""
+        raise ConfigError([Mistake("", message)])

@@ -1,0 +1,150 @@
+"""Where settings come from, in order of precedence: command line, environment, file, defaults.
+
+`load` can be called again with the same invocation: it then reads the files anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .commandline import Invocation
+from .config import Config
+from .declaration import Option
+from .errors import ConfigError, Mistake
+from .options import TABLE
+
+#: What --env-file has put into the environment: it may change it again when it is read anew.
+_from_env_file: dict[str, str] = {}
+
+
+def load(invocation: Invocation) -> Config:
+    """Make the configuration that the invocation, the environment and the files ask for.
+
+    Values that cannot be understood stay as they were given, for `Config.resolve` to complain about. The result's
+    `reloaded()` calls this again. Writes what --env-file says to `os.environ`. Blocks while it reads the files.
+
+    Raises:
+        ConfigError: a file of settings cannot be read.
+    """
+    config = _from_file(invocation)
+    env_file = invocation.values.get("env_file") or os.environ.get("HYPERCORN_ENV_FILE") or config.env_file
+    if env_file:
+        _read_env_file(os.path.join(invocation.directory, env_file))
+    for option, value, variable in environment_values(os.environ):
+        _assign(config, option, value, f"${variable}")
+    for name, value in invocation.values.items():
+        _assign(config, TABLE[name], value, invocation.flags[name])
+    config.reload_by(functools.partial(load, invocation))
+    return config
+
+
+def load_file(path: str | None, config_class: type[Config] = Config) -> Config:
+    """The configuration in a file: TOML, `file:` and a Python file, or `python:` and a module or object.
+
+    Raises: whatever reading or executing it raises.
+    """
+    if path is None:
+        return config_class()
+    if path.startswith("python:"):
+        return config_class.from_object(path.removeprefix("python:"))
+    if path.startswith("file:"):
+        return config_class.from_pyfile(path.removeprefix("file:"))
+    return config_class.from_toml(path)
+
+
+def environment_values(environ: Mapping[str, str]) -> Iterator[tuple[Option, Any, str]]:
+    """Each setting that a variable sets, its value and the variable; an empty variable counts as not set."""
+    for option in TABLE.values():
+        for variable, form in {option.variable: "{}", **option.variables}.items():
+            text = environ.get(variable)
+            if text:
+                yield option, _split(option, form.format(text)), variable
+                break
+
+
+def _split(option: Option, text: str) -> str | list[str]:
+    if option.kind != "list[str]":
+        return text
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _assign(config: Config, option: Option, given: Any, source: str) -> None:
+    # What cannot be understood is kept: `Config.resolve` finds all mistakes and tells them together.
+    with contextlib.suppress(ValueError):
+        given = option.convert(given)
+    config.assign(option.name, given, source)
+
+
+def _from_file(invocation: Invocation) -> Config:
+    path = invocation.config_path or os.environ.get("HYPERCORN_CONFIG")
+    if path == "none":
+        return Config()
+    if path is None:
+        return _from_pyproject(os.path.join(invocation.directory, "pyproject.toml"))
+    try:
+        return load_file(_prepared(path, invocation.directory))
+    except Exception as error:  # a Python file may raise anything
+        raise ConfigError(
+            [Mistake(path, f"the configuration cannot be read: {_described(error)}")]
+        ) from error
+
+
+def _prepared(path: str, directory: str) -> str:
+    """The path such that it can be read from any directory, and modules be found and read anew."""
+    prefix, colon, name = path.partition(":")
+    if prefix == "python" and colon:
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+        _forget(name)
+        return path
+    if prefix == "file" and colon:
+        return f"file:{os.path.join(directory, name)}"
+    return os.path.join(directory, path)
+
+
+def _forget(name: str) -> None:
+    """Have the module imported anew that `name`, the module or something in it, leads to."""
+    for candidate in (name, name.rpartition(".")[0]):
+        if sys.modules.pop(candidate, None) is not None:
+            return
+
+
+def _from_pyproject(path: str) -> Config:
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            table = tomllib.load(file).get("tool", {}).get("hypercorn", {})
+    except FileNotFoundError:
+        return Config()
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        text = f"cannot be read: {_described(error)}; --config none ignores it"
+        raise ConfigError([Mistake("pyproject.toml", text)]) from error
+    return Config.from_pairs(table.items(), "pyproject.toml: tool.hypercorn")
+
+
+def _read_env_file(path: str) -> None:
+    try:
+        from dotenv import dotenv_values
+    except ImportError:
+        text = "python-dotenv is not installed; install it with: pip install 'hypercorn[dotenv]'"
+        raise ConfigError([Mistake("--env-file", text)]) from None
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = dotenv_values(stream=file)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError([Mistake("--env-file", f"{path!r} cannot be read: {_described(error)}")]) from error
+    for name, value in values.items():
+        if value is not None and os.environ.get(name) == _from_env_file.get(name):
+            os.environ[name] = _from_env_file[name] = value
+
+
+def _described(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}"

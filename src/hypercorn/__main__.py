@@ -1,0 +1,77 @@
+"""The command `hypercorn`, also `python -m hypercorn`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .config import Config, ConfigError, Mistake, Settings, without_effect
+from .config.commandline import parse
+from .config.printing import configuration_table
+from .config.sources import load, load_file
+
+__all__ = ["_load_config", "main", "run"]
+
+#: Exit status (see `docs/`): wrong usage or configuration; the application cannot be loaded.
+WRONG_USAGE = 2
+NO_APPLICATION = 4
+
+
+def main(sys_args: list[str] | None = None) -> int:
+    """Do what the command line says, by default that of the process; returns the exit status.
+
+    Raises:
+        SystemExit: after --help and --version; with status 2 for mistakes in the settings, whatever their source,
+            which are all written to standard error.
+    """
+    try:
+        invocation = parse(sys_args or sys.argv[1:])
+        config = load(invocation)
+        settings = config.resolve()
+        if not settings.application_path and not invocation.print_config:
+            raise ConfigError(
+                [Mistake("", "name the application to serve, for example: hypercorn module:app")]
+            )
+    except ConfigError as error:
+        for mistake in error.mistakes:
+            print(f"hypercorn: {mistake}", file=sys.stderr)
+        raise SystemExit(WRONG_USAGE) from None
+    if invocation.print_config:
+        print(configuration_table(config))
+    if invocation.check_config:
+        return _check_application(settings)
+    if invocation.print_config:
+        return 0
+    for sentence in without_effect(settings):
+        print(f"hypercorn: {sentence}", file=sys.stderr)
+    return run(config)
+
+
+def run(config: Config) -> int:
+    """Serve until told to stop; returns the exit status."""
+    from .run import run as serve  # wrong usage is found without loading what serves
+
+    return serve(config)
+
+
+def _check_application(settings: Settings) -> int:
+    from .workers.application import ApplicationError, load_application
+
+    if settings.chdir is not None:
+        os.chdir(settings.chdir)
+    try:
+        load_application(settings)
+    except ApplicationError as error:
+        print(f"hypercorn: {error.report()}", file=sys.stderr)
+        return NO_APPLICATION
+    print("hypercorn: the configuration is usable and the application can be loaded", file=sys.stderr)
+    return 0
+
+
+def _load_config(config_path: str | None) -> Config:
+    """What Hypercorn's programs call to read a file as `--config` does."""
+    return load_file(config_path, Config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
