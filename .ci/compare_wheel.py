@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""compare-wheel WHEEL: does the wheel hold exactly what the folders hold?
+"""compare_wheel.py WHEEL: does the wheel hold exactly what the folders hold?
 
 The four folders at the top and src/hypercorn become the one package `hypercorn`; a mistake in the map of
 pyproject.toml would leave files out without a word.
