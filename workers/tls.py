@@ -194,11 +194,12 @@ class TLSLayer:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _client_chain(self) -> list[bytes]:
-        whole_chain = getattr(self._object, "get_unverified_chain", None)
-        if whole_chain is not None:
-            return list(whole_chain())
         certificate = self._object.getpeercert(binary_form=True)
-        return [certificate] if certificate else []
+        if certificate is None:
+            return []
+        chain_of = getattr(self._object, "get_unverified_chain", None)
+        # A resumed session keeps the client's own certificate only.
+        return list(chain_of() if chain_of is not None else ()) or [certificate]
 
     def _cipher_suite(self) -> int | None:
         cipher = self._object.cipher()

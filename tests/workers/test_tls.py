@@ -253,7 +253,10 @@ class TestClientCertificates:
     ) -> None:
         with_certificate = client_context(authority, version)
         authority.create_child_ca().issue_cert(
-            common_name="jo", organization_name='Shop "A, B"', organization_unit_name="#1 ü"
+            "jo@example.test",
+            common_name="jo",
+            organization_name='Shop "A, B"',
+            organization_unit_name="#1 ü",
         ).configure_cert(with_certificate)
         server, _ = connected(context, with_certificate)
         info = server.tls_info()
@@ -276,7 +279,7 @@ class TestClientCertificates:
 
     def test_of_another_authority(self, context: ssl.SSLContext, authority: trustme.CA) -> None:
         stranger = client_context(authority)
-        trustme.CA().issue_cert(common_name="eve").configure_cert(stranger)
+        trustme.CA().issue_cert("jo@example.test", common_name="eve").configure_cert(stranger)
         with pytest.raises(TLSHandshakeError, match="certificate verify failed: unable to get local issuer"):
             Client(stranger).shake_hands(TLSLayer(context))
 
@@ -289,7 +292,7 @@ class TestClientCertificates:
         self, context: ssl.SSLContext, authority: trustme.CA, version: ssl.TLSVersion
     ) -> None:
         with_certificate = client_context(authority, version)
-        authority.issue_cert(common_name="jo").configure_cert(with_certificate)
+        authority.issue_cert("jo@example.test", common_name="jo").configure_cert(with_certificate)
         server, client = connected(context, with_certificate)
         server.send(b"so that the ticket is read")
         client.hear(server.data_to_send())
