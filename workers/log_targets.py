@@ -55,7 +55,7 @@ class LogTarget(logging.Handler):
         raise NotImplementedError
 
 
-class FileTarget(LogTarget):
+class FileTarget(LogTarget, logging.FileHandler):
     """Appends to the file at `path`; `owner` is the (user, group) that a file made by root is given to.
 
     Raises:
@@ -63,8 +63,8 @@ class FileTarget(LogTarget):
     """
 
     def __init__(self, path: str, owner: tuple[int, int] | None = None) -> None:
-        super().__init__()
-        self.path = os.path.abspath(path)
+        # A FileHandler to whoever looks, but its buffered stream is never opened.
+        logging.FileHandler.__init__(self, path, delay=True)
         self._owner = owner
         self._fd = -1
         self._follow_at = 0.0
@@ -78,7 +78,7 @@ class FileTarget(LogTarget):
         """
         # Not blocking matters for a FIFO only: nobody may be reading it.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        fd = os.open(self.path, flags, 0o666)
+        fd = os.open(self.baseFilename, flags, 0o666)
         if self._owner is not None:
             with contextlib.suppress(OSError):
                 os.fchown(fd, *self._owner)
@@ -111,7 +111,7 @@ class FileTarget(LogTarget):
     def _follow(self) -> None:
         self._follow_at = time.monotonic() + _FOLLOW_INTERVAL_S
         try:
-            status = os.stat(self.path)
+            status = os.stat(self.baseFilename)
         except FileNotFoundError:
             pass
         else:
@@ -121,12 +121,11 @@ class FileTarget(LogTarget):
             self.reopen()
 
 
-class StreamTarget(LogTarget):
+class StreamTarget(LogTarget, logging.StreamHandler[TextIO]):
     """Writes to a standard stream, by its descriptor where it has one."""
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__()
-        self._stream = stream
+        logging.StreamHandler.__init__(self, stream)
         self._fd = -1
         self._poll: select.poll | None = None
         self._is_stalled = False
@@ -143,8 +142,8 @@ class StreamTarget(LogTarget):
 
     def _write(self, data: bytes) -> None:
         if self._fd < 0:
-            self._stream.write(data.decode())
-            self._stream.flush()
+            self.stream.write(data.decode())
+            self.stream.flush()
         elif self._poll is None:
             os.write(self._fd, data)
         elif len(data) <= _CHUNK:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .log_targets import FileTarget, ForwardTarget, LogTarget, StreamTarget
 
 if TYPE_CHECKING:
+    from ..config.options import Options
     from ..config.settings import Settings
 
 ERROR = "hypercorn.error"
@@ -41,13 +42,10 @@ def configure(settings: Settings) -> None:
     Raises:
         LogConfigurationError: a file cannot be opened, or the log configuration is missing or wrong.
     """
-    _attach(ERROR, settings.errorlog, sys.stderr, settings)
+    attach(ERROR, settings.errorlog, sys.stderr, settings)
     if settings.accesslog is not None:
-        _attach(ACCESS, settings.accesslog, sys.stdout, settings)
-    if settings.logconfig is not None:
-        _apply_file(settings.logconfig)
-    elif settings.logconfig_dict is not None:
-        _apply_mapping(dict(settings.logconfig_dict), "logconfig_dict")
+        attach(ACCESS, settings.accesslog, sys.stdout, settings)
+    apply_logconfig(settings)
 
 
 def access_logger(settings: Settings) -> logging.Logger | None:
@@ -71,7 +69,7 @@ def reopen() -> None:
                     handler.reopen()
                 except OSError as error:
                     logging.getLogger(ERROR).warning(
-                        "Log file %s cannot be reopened: %s", handler.path, error
+                        "Log file %s cannot be reopened: %s", handler.baseFilename, error
                     )
             elif isinstance(handler, logging.FileHandler):
                 # One that a log configuration made: it opens its file again with the next record.
@@ -82,7 +80,15 @@ class _Silence(logging.NullHandler):
     """Keeps the last-resort handler of `logging` quiet."""
 
 
-def _attach(name: str, target: logging.Logger | str | None, stream: TextIO, settings: Settings) -> None:
+def attach(name: str, target: logging.Logger | str | None, stream: TextIO, settings: Options) -> None:
+    """Make `target` what the logger `name` writes to, in place of what an earlier call attached.
+
+    Args:
+        stream: what `"-"` means.
+
+    Raises:
+        LogConfigurationError: the file cannot be opened.
+    """
     logger = logging.getLogger(name)
     # Made first: if it fails, everything stays as it was.
     handler = _make_handler(target, stream, settings)
@@ -103,11 +109,11 @@ def _attach(name: str, target: logging.Logger | str | None, stream: TextIO, sett
     )
 
 
-def _has_logconfig(settings: Settings) -> bool:
+def _has_logconfig(settings: Options) -> bool:
     return settings.logconfig is not None or settings.logconfig_dict is not None
 
 
-def _make_handler(target: logging.Logger | str | None, stream: TextIO, settings: Settings) -> logging.Handler:
+def _make_handler(target: logging.Logger | str | None, stream: TextIO, settings: Options) -> logging.Handler:
     if target is None:
         return _Silence()
     if isinstance(target, logging.Logger):
@@ -128,9 +134,10 @@ def _make_handler(target: logging.Logger | str | None, stream: TextIO, settings:
     return handler
 
 
-def _file_owner(settings: Settings) -> tuple[int, int] | None:
+def _file_owner(settings: Options) -> tuple[int, int] | None:
     """Who must be able to reopen a log file that is made before root's privileges are dropped."""
-    if os.geteuid() != 0 or settings.user is None:
+    # A `Config` that is not resolved yet may hold a name.
+    if os.geteuid() != 0 or not isinstance(settings.user, int):
         return None
     return settings.user, -1 if settings.group is None else settings.group
 
@@ -232,6 +239,18 @@ def _exception_text(record: logging.LogRecord) -> str:
     if record.stack_info:
         parts.append(record.stack_info)
     return "\n".join(parts)
+
+
+def apply_logconfig(settings: Options) -> None:
+    """Apply `logconfig`, or else `logconfig_dict`, if there is one.
+
+    Raises:
+        LogConfigurationError: it is missing or wrong.
+    """
+    if settings.logconfig is not None:
+        _apply_file(settings.logconfig)
+    elif settings.logconfig_dict is not None:
+        _apply_mapping(dict(settings.logconfig_dict), "logconfig_dict")
 
 
 def _apply_file(name: str) -> None:
