@@ -27,6 +27,9 @@ logger = logging.getLogger("hypercorn.error")
 
 Message = dict[str, Any]
 
+#: How much of a file is read, and held, at a time.
+FILE_PIECE = 1 << 18
+
 
 class State(enum.Enum):
     """What the application may send next."""
@@ -118,7 +121,11 @@ class HTTPExchange:
             path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
         else:
             path = raw_path.decode("utf-8", "replace")
-        extensions: Message = {"http.response.early_hint": {}, "http.response.trailers": {}}
+        extensions: Message = {
+            "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.trailers": {},
+        }
         if request.http_version == "2":
             extensions["http.response.push"] = {}
         if connection.tls is not None:
@@ -305,6 +312,16 @@ class HTTPExchange:
         if self.is_closed and self._state is not State.COMPLETE:
             raise ClientDisconnected
 
+    async def _send_file(self, path: str) -> None:
+        """Send the content of a file as the whole body, in pieces that a thread reads."""
+        connection = self._connection
+        with await connection.runtime.run_in_thread(lambda: open(path, "rb")) as file:
+            while piece := await connection.runtime.run_in_thread(lambda: file.read(FILE_PIECE)):
+                await self._send_body({"body": piece, "more_body": True})
+                if self.is_closed:
+                    raise ClientDisconnected
+        await self._send_body({})
+
     async def _send_extension(self, kind: str, message: Message) -> None:
         connection = self._connection
         now = monotonic()
@@ -312,9 +329,10 @@ class HTTPExchange:
             links = [(b"link", bytes(link)) for link in message.get("links", ())]
             connection.engine.send_informational(self._stream_id, 103, links)
             connection.settle(now)
+        elif kind == "http.response.pathsend" and self._state is State.BODY:
+            await self._send_file(message["path"])
         elif kind == "http.response.trailers" and self._state is State.TRAILERS:
-            fields = _as_list(message.get("headers", ()))
-            self._trailers.extend(fields)
+            self._trailers.extend(_as_list(message.get("headers", ())))
             if not message.get("more_trailers", False):
                 self._send_trailers(now)
         else:

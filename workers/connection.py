@@ -179,8 +179,12 @@ class Connection:
         for exchange in list(self.exchanges.values()):
             exchange.drain(reason)
         now = monotonic()
+        was_idle = self.is_idle
         self.engine.drain(now, at_once)
         self.settle(now)
+        if was_idle and self.is_lingering:
+            # No answer is on its way that a reset could destroy: do not hold up the stop.
+            self.close()
 
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""

@@ -124,6 +124,8 @@ class Running:
                 with asyncio.Runner(loop_factory=factory) as runner:
                     runner.run(self._serve_asyncio())
         except Exception as error:  # noqa: BLE001 - handed to the test
+            while isinstance(error, ExceptionGroup):  # the test's own nursery
+                error = error.exceptions[0]
             self.error = error
         finally:
             self._stop = lambda: None
