@@ -1,0 +1,251 @@
+"""The HTTP/2 engine: RFC 9113 for a server, with RFC 8441 (WebSocket), RFC 9218 and RFC 7540 priorities.
+
+Frames and HPACK are ours (see `docs/decisions/`), written for few and cheap steps; h2 and hpack are the judges
+in the tests. Beyond `Engine` it offers `push` and `exchange_ended`.
+
+It refuses to do: tunnels for plain CONNECT (501), HTTP semantics beyond framing, and anything that needs a
+clock or a socket.
+"""
+
+from __future__ import annotations
+
+from ..engine import NEVER, Closing, DefaultFields
+from ..events import Request, SwitchToHTTP2
+from .errors import CANCEL, NO_ERROR, ConnectionFault
+from .frames import (
+    DATA,
+    DEFAULT_FRAME_SIZE,
+    DEFAULT_WINDOW,
+    MAX_STREAM_ID,
+    SETTINGS_ENABLE_CONNECT_PROTOCOL,
+    SETTINGS_INITIAL_WINDOW_SIZE,
+    SETTINGS_MAX_CONCURRENT_STREAMS,
+    SETTINGS_MAX_FRAME_SIZE,
+    SETTINGS_MAX_HEADER_LIST_SIZE,
+    goaway,
+    ping,
+    rst_stream,
+    settings,
+    window_update,
+)
+from .parameters import HTTP2Parameters
+from .receiving import MAX_WAITING_FRAMES, ReceivingSide
+from .requests import CONNECTION_FIELDS, RequestHead
+from .streams import Stream
+
+_DRAIN_PING = b"draining"
+_ALIVE_PING = b"stillyou"
+_NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
+
+
+class HTTP2Engine(ReceivingSide):
+    """One HTTP/2 connection, as `protocols.engine.Engine` describes it.
+
+    Args:
+        parameters: limits and times.
+        defaults: fields for each final response, shared by the worker's engines.
+        now: the time.
+        upgrade: what an HTTP/1.1 engine has left behind, if it was one that began the connection. With a
+            request in it that request becomes stream 1 and is emitted again.
+        secure: the connection is encrypted; only used for the scheme of pushed requests.
+    """
+
+    __slots__ = ("_drain_started", "_is_ping_due", "_received_at")
+
+    def __init__(
+        self,
+        parameters: HTTP2Parameters,
+        defaults: DefaultFields,
+        now: float,
+        *,
+        upgrade: SwitchToHTTP2 | None = None,
+        secure: bool,
+    ) -> None:
+        super().__init__(parameters, defaults, now, secure)
+        self._drain_started = False
+        #: The ping deadline is for the answer to a PING, not for sending the next one.
+        self._is_ping_due = False
+        self._received_at = now
+        self._block_deadline = now + self._header_timeout()
+        self._send_preface()
+        self._expect_activity(now)
+        if upgrade is not None:
+            self._take_over(upgrade, now)
+        self._update_deadline()
+
+    def _header_timeout(self) -> float:
+        timeout = self._parameters.header_timeout
+        return self._parameters.keep_alive_timeout if timeout is None else timeout
+
+    def _send_preface(self) -> None:
+        parameters = self._parameters
+        values = [
+            (SETTINGS_MAX_CONCURRENT_STREAMS, parameters.max_concurrent_streams),
+            (SETTINGS_MAX_HEADER_LIST_SIZE, parameters.max_header_list_size),
+            (SETTINGS_ENABLE_CONNECT_PROTOCOL, 1),
+        ]
+        if parameters.initial_stream_window_size != DEFAULT_WINDOW:
+            values.append((SETTINGS_INITIAL_WINDOW_SIZE, parameters.initial_stream_window_size))
+        if parameters.max_inbound_frame_size != DEFAULT_FRAME_SIZE:
+            values.append((SETTINGS_MAX_FRAME_SIZE, parameters.max_inbound_frame_size))
+        self._frames.append(settings(values))
+        if self._receive_window > DEFAULT_WINDOW:
+            self._frames.append(window_update(0, self._receive_window - DEFAULT_WINDOW))
+
+    def _take_over(self, upgrade: SwitchToHTTP2, now: float) -> None:
+        """RFC 7540 §3.2: the request that asked for the upgrade is stream 1, half closed by the peer."""
+        if upgrade.request is not None:
+            try:
+                self._apply_settings(upgrade.settings)
+            except ConnectionFault as fault:
+                self._fail(fault.code, fault.reason)
+                return
+            self._open_upgraded(upgrade.request)
+        if upgrade.trailing:
+            self.receive_data(upgrade.trailing, now)
+
+    def _open_upgraded(self, request: Request) -> None:
+        fields = [field for field in request.fields if field[0] not in _NOT_FORWARDED]
+        if not fields or fields[0][0] != b"host":
+            fields.sort(key=lambda field: field[0] != b"host")
+        head = RequestHead(request.method, request.raw_path, request.query, fields)
+        self._last_stream_id = 1
+        self._streams[1] = Stream(1, head, 0, self._peer_window, is_remote_closed=True)
+        self._idle_deadline = NEVER
+        self._requests = 1
+        self.events.append(
+            Request(1, "2", request.method, request.raw_path, request.query, fields.copy(), end_stream=True)
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """No exchange is open and no part of a request has arrived."""
+        return not self._streams and self._block is None and not self._pending
+
+    # ---- what comes from the transport
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes that were read from the transport. Never raises for what a peer sent."""
+        self._now = self._received_at = now
+        if self._is_over:
+            return
+        try:
+            self._read(data)
+        except ConnectionFault as fault:
+            self._fail(fault.code, fault.reason)
+        if not self._is_over:
+            self._expect_activity(now)
+            if not self._is_writable and len(self._frames) > MAX_WAITING_FRAMES:
+                self.wants_read = False
+
+    def _expect_activity(self, now: float) -> None:
+        """Set the deadlines that every read moves."""
+        parameters = self._parameters
+        changed = False
+        if self._is_incomplete():
+            if self._block_deadline == NEVER:
+                self._block_deadline = now + self._header_timeout()
+                changed = True
+        elif self._block_deadline != NEVER:
+            self._block_deadline = NEVER
+            changed = True
+        if parameters.read_timeout:
+            self._read_deadline = now + parameters.read_timeout
+            changed = True
+        if parameters.ping_interval:
+            self._ping_deadline = now + parameters.ping_interval
+            self._is_ping_due = False
+            changed = True
+        if changed:
+            self._update_deadline()
+
+    def _is_incomplete(self) -> bool:
+        """Something that should come in one piece has begun: the preface, a header block, a control frame."""
+        if self._block is not None or self._expected_frame is not None:
+            return True
+        pending = self._pending
+        return bool(pending) and (len(pending) < 4 or pending[3] != DATA)
+
+    def receive_eof(self, now: float) -> None:
+        """The peer has closed its sending side: no window will ever come, so all is lost that is open."""
+        self._now = now
+        if not self._is_over:
+            self._end(
+                b"" if self._preface_left else goaway(self._last_stream_id, NO_ERROR), Closing.AFTER_FLUSH
+            )
+
+    def handle_deadline(self, now: float) -> None:
+        """`deadline` has passed."""
+        self._now = now
+        if self._is_over:
+            return
+        if self._idle_deadline <= now:
+            self._close()
+        elif self._block_deadline <= now:
+            self._fail(NO_ERROR, "a frame or header block took too long")
+        elif self._read_deadline <= now:
+            self._fail(NO_ERROR, "nothing received for too long")
+        elif self._ping_deadline <= now:
+            self._ping_or_cut(now)
+        if not self._is_over:
+            if self._drain_deadline <= now:
+                self._announce_last()
+            if self._stall_deadline <= now:
+                self._reset_stalled(now)
+            self._update_deadline()
+
+    def _ping_or_cut(self, now: float) -> None:
+        if self._is_ping_due:
+            self._fail(NO_ERROR, "no answer to a PING", Closing.ABORT)
+        else:
+            self._is_ping_due = True
+            self._frames.append(ping(_ALIVE_PING))
+            self._ping_deadline = now + self._parameters.ping_timeout
+
+    def _reset_stalled(self, now: float) -> None:
+        """Reset the responses that the peer's windows have held back for too long; look again in time."""
+        timeout = self._parameters.write_timeout or NEVER
+        self._stall_deadline = NEVER
+        for stream in list(self._streams.values()):
+            since = stream.stalled_at
+            if stream.buffered and since is None:
+                since = self._window_empty_at
+            if since is None or not stream.buffered:
+                continue
+            if since + timeout <= now:
+                self._frames.append(rst_stream(stream.id, CANCEL))
+                self._remember_reset(stream.id)
+                self._lose_stream(stream)
+            else:
+                self._stall_deadline = min(self._stall_deadline, since + timeout)
+
+    # ---- the end
+
+    def drain(self, now: float, at_once: bool) -> None:
+        """Announce that no new work is taken, finish what is open, then close (RFC 9113 §6.8).
+
+        Two steps: GOAWAY with the highest possible stream, so that the peer opens no more; when what was on
+        its way has arrived (a PING has come back, or `drain_delay`), GOAWAY with the last one that is served.
+        """
+        self._now = now
+        if self._is_over:
+            return
+        if at_once and self.is_idle:
+            self._close()
+        elif not self._drain_started:
+            self._drain_started = True
+            self._frames += (goaway(MAX_STREAM_ID, NO_ERROR), ping(_DRAIN_PING))
+            self._drain_deadline = now + self._parameters.drain_delay
+            self._update_deadline()
+
+    def _pong_received(self, payload: bytes) -> None:
+        if payload == _DRAIN_PING and self._drain_deadline != NEVER:
+            self._announce_last()
+
+    def _announce_last(self) -> None:
+        self._drain_deadline = NEVER
+        self._drain_limit = self._last_stream_id
+        self._frames.append(goaway(self._last_stream_id, NO_ERROR))
+        self._update_deadline()
+        if not self._streams:
+            self._close()

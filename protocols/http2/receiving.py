@@ -1,0 +1,657 @@
+"""The receiving half: frames from the peer, the rules they must obey, and the events they make.
+
+Frames are taken apart here, without an object per frame. A header block that equals an earlier one, while the
+HPACK table stands still, is not decoded again: clients repeat their requests. What a peer does wrong raises
+`StreamFault` or `ConnectionFault`, which are caught in one place (`_read_frames`, `receive_data`).
+
+Bounds on what a peer can make us do without making a request are in `Allowance`s; see `HTTP2Parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..engine import NEVER, DefaultFields
+from ..events import Data, Refused, Request, Trailers
+from .errors import (
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    STREAM_CLOSED,
+    ConnectionFault,
+    MalformedMessage,
+    StreamFault,
+)
+from .field_decoder import Field, FieldDecoder
+from .frames import (
+    ACK,
+    CONTINUATION,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_HEAD,
+    HEADERS,
+    MAX_FRAME_SIZE,
+    MAX_WINDOW,
+    PADDED,
+    PREFACE,
+    SETTING,
+    SETTINGS,
+    SETTINGS_ACK,
+    SETTINGS_ENABLE_CONNECT_PROTOCOL,
+    SETTINGS_ENABLE_PUSH,
+    SETTINGS_HEADER_TABLE_SIZE,
+    SETTINGS_INITIAL_WINDOW_SIZE,
+    SETTINGS_MAX_CONCURRENT_STREAMS,
+    SETTINGS_MAX_FRAME_SIZE,
+    SETTINGS_NO_RFC7540_PRIORITIES,
+    TWO_WORDS,
+    WITH_PRIORITY,
+    WORD,
+    field_block,
+    ping,
+    rst_stream,
+    window_update,
+)
+from .parameters import HTTP2Parameters
+from .priorities import parse_priority
+from .requests import RequestHead, read_request, read_trailers
+from .sending import SendingSide
+from .streams import HeldInput, Stream
+
+#: `Data` events that an application may leave unread before further data is gathered into one: a peer that
+#: sends bytes one by one must not cost an object for each.
+MAX_HANDED_OVER = 32
+MAX_CONTINUATIONS = 64
+#: Frames that wait because the peer does not read, above which we do not read either.
+MAX_WAITING_FRAMES = 512
+_MAX_REQUESTS_KNOWN = 16
+_MAX_KNOWN_SIZE = 4096
+_MAX_SKIPPED = 32
+_MAX_EARLY_PRIORITIES = 64
+_EARNED_BY_REQUEST = 16
+
+_unpack_head = FRAME_HEAD.unpack_from
+
+Dependency = tuple[int, int, bool]
+Handler = Callable[[Any, int, int, bytes], None]
+
+
+class OpenBlock:
+    """A header block whose CONTINUATION frames are still to come."""
+
+    __slots__ = ("dependency", "flags", "frames", "parts", "size", "stream_id")
+
+    def __init__(self, stream_id: int, flags: int, part: bytes, dependency: Dependency | None) -> None:
+        self.stream_id = stream_id
+        self.flags = flags
+        self.parts = [part]
+        self.size = len(part)
+        self.frames = 1
+        self.dependency = dependency
+
+
+class ReceivingSide(SendingSide):
+    """The third layer: `receive_data` and `consume`."""
+
+    __slots__ = (
+        "_block",
+        "_decoder",
+        "_early_priorities",
+        "_expected_frame",
+        "_is_acknowledged",
+        "_known_changes",
+        "_known_requests",
+        "_largest_window",
+        "_needed",
+        "_pending",
+        "_preface_left",
+        "_requests",
+        "_skipped",
+    )
+
+    def __init__(
+        self, parameters: HTTP2Parameters, defaults: DefaultFields, now: float, secure: bool
+    ) -> None:
+        super().__init__(parameters, defaults, now, secure)
+        self._pending = bytearray()
+        self._needed = 0
+        self._preface_left = PREFACE
+        #: The only frame type that may come next, or None: SETTINGS first, CONTINUATION in a header block.
+        self._expected_frame: int | None = SETTINGS
+        self._block: OpenBlock | None = None
+        self._decoder = FieldDecoder()
+        #: Requests by their header blocks; valid while the decoder's table stands still.
+        self._known_requests: dict[bytes, RequestHead] = {}
+        self._known_changes = 0
+        self._requests = 0
+        self._skipped: list[tuple[int, int]] = []
+        self._early_priorities: dict[int, tuple[int, bool]] = {}
+        #: Until the peer has acknowledged our settings it may send as if it did not know them.
+        self._is_acknowledged = False
+        self._largest_window = max(DEFAULT_WINDOW, parameters.initial_stream_window_size)
+
+    # ---- bytes to frames
+
+    def _read(self, data: bytes) -> None:
+        """Take bytes from the transport; frames that are complete are acted on."""
+        pending = self._pending
+        if pending:
+            pending += data
+            if len(pending) < self._needed:
+                return
+            data = bytes(pending)
+            self._pending = bytearray()
+        if self._preface_left:
+            data = self._read_preface(data)
+        used = self._read_frames(data)
+        if used < len(data):
+            self._pending += memoryview(data)[used:]
+
+    def _read_preface(self, data: bytes) -> bytes:
+        left = self._preface_left
+        part = data[: len(left)]
+        if not left.startswith(part):
+            raise ConnectionFault(PROTOCOL_ERROR, "invalid connection preface")
+        self._preface_left = left[len(part) :]
+        return data[len(part) :]
+
+    def _read_frames(self, data: bytes) -> int:
+        """Act on the complete frames in `data`; how far they reach."""
+        pos = 0
+        end = len(data)
+        max_size = self._parameters.max_inbound_frame_size
+        self._needed = 9
+        while end - pos >= 9 and not self._is_over:
+            high, low, kind, flags, stream_id = _unpack_head(data, pos)
+            size = high << 8 | low
+            if size > max_size:
+                raise ConnectionFault(FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
+            start = pos + 9
+            stop = start + size
+            if stop > end:
+                self._needed = stop - pos
+                break
+            pos = stop
+            if self._expected_frame is not None and kind != self._expected_frame:
+                raise ConnectionFault(PROTOCOL_ERROR, "another frame than must come here")
+            try:
+                if kind < 10:
+                    _HANDLERS[kind](self, flags, stream_id & 0x7FFFFFFF, data[start:stop])
+                else:
+                    self._on_extension(kind, stream_id & 0x7FFFFFFF, data[start:stop])
+            except StreamFault as fault:
+                self._punish_stream(fault)
+        return pos
+
+    # ---- DATA
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)
+        if not stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "DATA on stream 0")
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "more DATA than the connection's window")
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.is_remote_closed:
+            self._on_unwanted_data(stream_id, stream)
+            return
+        stream.receive_window -= size
+        if stream.receive_window < 0:
+            self._top_up()
+            raise StreamFault(stream_id, FLOW_CONTROL_ERROR, "more DATA than the stream's window")
+        if flags & PADDED:
+            payload = _without_padding(payload)
+            size = len(payload)
+        end_stream = flags & END_STREAM != 0
+        if not size and not end_stream:
+            self._spend_control()
+            self._top_up()
+            return
+        stream.unread += size
+        self._unread += size
+        if stream.expected is not None:
+            stream.expected -= size
+            if stream.expected < 0 or (end_stream and stream.expected):
+                raise StreamFault(stream_id, PROTOCOL_ERROR, "body and content-length differ")
+        if end_stream:
+            stream.is_remote_closed = True
+        if stream.held is None and stream.handed_over < MAX_HANDED_OVER:
+            stream.handed_over += 1
+            self.events.append(Data(stream_id, payload, end_stream))
+        else:
+            self._hold(stream, payload, end_stream)
+        self._top_up()
+
+    def _hold(self, stream: Stream, payload: bytes, end_stream: bool) -> None:
+        held = stream.held
+        if held is None:
+            held = stream.held = HeldInput()
+        held.data += payload
+        held.end_stream = end_stream
+
+    def _on_unwanted_data(self, stream_id: int, stream: Stream | None) -> None:
+        self._top_up()
+        if stream is not None:
+            raise StreamFault(stream_id, STREAM_CLOSED, "DATA after END_STREAM")
+        self._check_not_idle(stream_id)
+        if stream_id not in self._reset_by_us:
+            raise ConnectionFault(STREAM_CLOSED, "DATA on a closed stream")
+
+    def consume(self, stream_id: int, size: int, now: float) -> None:
+        """The application has taken `size` bytes: the peer may send as many more."""
+        self._now = now
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
+        size = min(size, stream.unread)
+        stream.unread -= size
+        self._unread -= size
+        held = stream.held
+        if stream.unread <= (len(held.data) if held is not None else 0):
+            stream.handed_over = 0
+            if held is not None:
+                self._hand_over(stream, held)
+        if not stream.is_remote_closed:
+            window = self._parameters.initial_stream_window_size
+            missing = window - stream.unread - stream.receive_window
+            if missing * 2 >= window and missing > 0:
+                stream.receive_window += missing
+                self._frames.append(window_update(stream_id, missing))
+        self._top_up()
+
+    def _hand_over(self, stream: Stream, held: HeldInput) -> None:
+        stream.held = None
+        if held.data or held.end_stream:
+            stream.handed_over = 1
+            self.events.append(Data(stream.id, bytes(held.data), held.end_stream))
+        if held.trailers is not None:
+            self.events.append(Trailers(stream.id, held.trailers))
+
+    # ---- HEADERS and CONTINUATION
+
+    def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "HEADERS on stream 0")
+        dependency: Dependency | None = None
+        if flags & PADDED:
+            payload = _without_padding(payload)
+        if flags & WITH_PRIORITY:
+            if len(payload) < 5:
+                raise ConnectionFault(FRAME_SIZE_ERROR, "HEADERS too short for its priority")
+            dependency = _dependency(payload)
+            payload = payload[5:]
+        if flags & END_HEADERS:
+            self._on_block(flags, stream_id, payload, dependency)
+        else:
+            self._block = OpenBlock(stream_id, flags, payload, dependency)
+            self._expected_frame = CONTINUATION
+
+    def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
+        block = self._block
+        if block is None or stream_id != block.stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION out of place")
+        block.parts.append(payload)
+        block.size += len(payload)
+        block.frames += 1
+        # CVE-2024-27316 and its kin: an endless block costs memory and never becomes a request.
+        limit = max(self._parameters.max_header_list_size, self._parameters.max_inbound_frame_size)
+        if block.frames > MAX_CONTINUATIONS or block.size > limit:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "header block too long")
+        if flags & END_HEADERS:
+            self._block = None
+            self._expected_frame = None
+            self._on_block(block.flags, stream_id, b"".join(block.parts), block.dependency)
+
+    def _on_block(self, flags: int, stream_id: int, block: bytes, dependency: Dependency | None) -> None:
+        """A complete header block: a request, trailers, or out of place."""
+        end_stream = flags & END_STREAM != 0
+        if (stream := self._streams.get(stream_id)) is not None:
+            self._on_trailers(stream, block, end_stream)
+            return
+        if stream_id <= self._last_stream_id or not stream_id & 1:
+            self._on_stale_block(stream_id, block)
+            return
+        if stream_id > self._last_stream_id + 2:
+            self._skip_streams(stream_id)
+        self._last_stream_id = stream_id
+        try:
+            head = self._request_of(block)
+        except MalformedMessage as error:
+            raise StreamFault(stream_id, PROTOCOL_ERROR, str(error)) from None
+        if dependency is not None and dependency[0] == stream_id:
+            raise StreamFault(stream_id, PROTOCOL_ERROR, "stream that depends on itself")
+        if head is None:
+            self._answer(stream_id, 431, "header fields too large", None, end_stream)
+        elif self._running() >= self._parameters.max_concurrent_streams or self._drain_limit is not None:
+            raise StreamFault(stream_id, REFUSED_STREAM, "too many streams, or draining")
+        elif end_stream and head.content_length:
+            raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
+        elif head.method == "CONNECT" and (head.protocol is None or head.protocol.lower() != b"websocket"):
+            self._answer(stream_id, 501, "CONNECT to anything but a WebSocket", head, end_stream)
+        else:
+            self._open_stream(stream_id, head, end_stream, dependency)
+
+    def _request_of(self, block: bytes) -> RequestHead | None:
+        """The request that a header block stands for; None if it is too large."""
+        decoder = self._decoder
+        if decoder.changes != self._known_changes:
+            self._known_changes = decoder.changes
+            self._known_requests.clear()
+        elif (known := self._known_requests.get(block)) is not None:
+            return known
+        received = decoder.decode(block, self._parameters.max_header_list_size)
+        if decoder.is_oversized:
+            return None
+        head = read_request(received)
+        if decoder.changes == self._known_changes and decoder.list_size <= _MAX_KNOWN_SIZE:
+            if len(self._known_requests) >= _MAX_REQUESTS_KNOWN:
+                self._known_requests.clear()
+            self._known_requests[block] = head
+        return head
+
+    def _open_stream(
+        self, stream_id: int, head: RequestHead, end_stream: bool, dependency: Dependency | None
+    ) -> None:
+        stream = Stream(stream_id, head, self._largest_window, self._peer_window, end_stream)
+        if not self._streams:
+            self._idle_deadline = NEVER
+            self._update_deadline()
+        self._streams[stream_id] = stream
+        scheduler = self._scheduler
+        scheduler.opened(stream_id)
+        if dependency is not None:
+            scheduler.depend(stream_id, *dependency, self._streams)
+        priority = (
+            self._early_priorities.pop(stream_id, head.priority) if self._early_priorities else head.priority
+        )
+        if priority is not None:
+            scheduler.use_urgency()
+            stream.urgency, stream.incremental = priority
+        self._controls.earn(_EARNED_BY_REQUEST)
+        self.events.append(
+            Request(
+                stream_id,
+                "2",
+                head.method,
+                head.raw_path,
+                head.query,
+                head.fields.copy(),
+                end_stream,
+                head.expects_continue and not end_stream,
+                "websocket" if head.protocol is not None else None,
+            )
+        )
+        self._requests += 1
+        if self._requests == self._parameters.keep_alive_max_requests:
+            self.drain(self._now, at_once=False)
+
+    def drain(self, now: float, at_once: bool) -> None:
+        """See `HTTP2Engine.drain`, one layer above."""
+        raise NotImplementedError
+
+    def _answer(
+        self, stream_id: int, status: int, reason: str, head: RequestHead | None, end_stream: bool
+    ) -> None:
+        """Answer a request without asking an application."""
+        section: list[Field] = [
+            (b":status", b"%d" % status),
+            *self._defaults.fields,
+            (b"content-length", b"0"),
+        ]
+        block = self._encoder.encode(section)
+        self._frames += field_block(HEADERS, END_STREAM, stream_id, block, self._peer_frame_size)
+        if not end_stream:
+            self._frames.append(rst_stream(stream_id, NO_ERROR))
+            self._remember_reset(stream_id)
+        method, target = ("", b"") if head is None else (head.method, head.raw_path)
+        self.events.append(Refused(status, reason, method, target, "2"))
+        self._spend_reset()
+
+    def _on_trailers(self, stream: Stream, block: bytes, end_stream: bool) -> None:
+        received = self._decoder.decode(block, self._parameters.max_header_list_size)
+        if stream.is_remote_closed:
+            raise StreamFault(stream.id, STREAM_CLOSED, "HEADERS after END_STREAM")
+        if not end_stream or self._decoder.is_oversized:
+            raise StreamFault(stream.id, PROTOCOL_ERROR, "trailers without END_STREAM, or too large")
+        try:
+            fields = read_trailers(received)
+        except MalformedMessage as error:
+            raise StreamFault(stream.id, PROTOCOL_ERROR, str(error)) from None
+        if stream.expected:
+            raise StreamFault(stream.id, PROTOCOL_ERROR, "body and content-length differ")
+        stream.is_remote_closed = True
+        if stream.held is not None:
+            stream.held.trailers = fields
+        else:
+            self.events.append(Trailers(stream.id, fields))
+
+    def _on_stale_block(self, stream_id: int, block: bytes) -> None:
+        """HEADERS on a stream that is over, was never opened in its turn, or is not the peer's to open."""
+        self._decoder.decode(block, self._parameters.max_header_list_size)
+        if stream_id in self._reset_by_us:
+            self._spend_control()
+            return
+        was_skipped = any(first <= stream_id <= last for first, last in self._skipped)
+        if was_skipped or not stream_id & 1:
+            raise ConnectionFault(PROTOCOL_ERROR, "stream identifier out of order")
+        raise ConnectionFault(STREAM_CLOSED, "HEADERS on a closed stream")
+
+    def _skip_streams(self, stream_id: int) -> None:
+        self._skipped.append((self._last_stream_id + 1, stream_id - 1))
+        del self._skipped[:-_MAX_SKIPPED]
+
+    def _check_not_idle(self, stream_id: int) -> None:
+        highest = self._last_stream_id if stream_id & 1 else self._last_push_id
+        if stream_id > highest:
+            raise ConnectionFault(PROTOCOL_ERROR, "frame on an idle stream")
+
+    # ---- the other frames
+
+    def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY on stream 0")
+        self._spend_control()
+        if len(payload) != 5:
+            raise StreamFault(stream_id, FRAME_SIZE_ERROR, "PRIORITY of wrong length")
+        dependency = _dependency(payload)
+        if dependency[0] == stream_id:
+            raise StreamFault(stream_id, PROTOCOL_ERROR, "stream that depends on itself")
+        if stream_id in self._streams or stream_id > self._last_stream_id:
+            self._scheduler.depend(stream_id, *dependency, self._streams)
+
+    def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if not stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "RST_STREAM on stream 0")
+        if len(payload) != 4:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "RST_STREAM of wrong length")
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id)
+            self._spend_control()
+            return
+        self._lose_stream(stream)
+        self._spend_reset()
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS on a stream")
+        is_first = self._expected_frame is not None
+        self._spend_control(1 + len(payload) / 60)
+        if flags & ACK:
+            if payload:
+                raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS acknowledgement with a payload")
+            if is_first:
+                raise ConnectionFault(PROTOCOL_ERROR, "the preface has no settings")
+            self._settings_acknowledged()
+            return
+        self._expected_frame = None
+        self._apply_settings(payload)
+        self._frames.append(SETTINGS_ACK)
+
+    def _apply_settings(self, payload: bytes) -> None:
+        if len(payload) % 6:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "SETTINGS of wrong length")
+        changed: dict[int, int] = {}
+        for code, value in SETTING.iter_unpack(payload):
+            _check_setting(code, value)
+            changed[code] = value
+            if code == SETTINGS_HEADER_TABLE_SIZE:
+                self._encoder.resize(value)
+        self._peer_frame_size = min(
+            changed.get(SETTINGS_MAX_FRAME_SIZE, self._peer_frame_size), self._largest_frame_size()
+        )
+        self._peer_max_streams = changed.get(SETTINGS_MAX_CONCURRENT_STREAMS, self._peer_max_streams)
+        if SETTINGS_ENABLE_PUSH in changed:
+            self._peer_allows_push = changed[SETTINGS_ENABLE_PUSH] == 1
+        if changed.get(SETTINGS_NO_RFC7540_PRIORITIES) == 1:
+            self._scheduler.use_urgency()
+        if SETTINGS_INITIAL_WINDOW_SIZE in changed:
+            self._resize_send_windows(changed[SETTINGS_INITIAL_WINDOW_SIZE])
+
+    def _largest_frame_size(self) -> int:
+        """Larger DATA frames would only make the others wait longer."""
+        return 16384
+
+    def _resize_send_windows(self, size: int) -> None:
+        """RFC 9113 §6.9.2: all streams' windows change by the difference, and may become negative."""
+        difference = size - self._peer_window
+        self._peer_window = size
+        for stream in self._streams.values():
+            stream.send_window += difference
+            if stream.send_window > MAX_WINDOW:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window exceeds 2^31-1")
+            if stream.send_window > 0 and stream.buffered:
+                self._scheduler.add(stream)
+
+    def _settings_acknowledged(self) -> None:
+        if self._is_acknowledged:
+            return
+        self._is_acknowledged = True
+        size = self._parameters.initial_stream_window_size
+        difference = size - self._largest_window
+        self._largest_window = size
+        if difference:
+            for stream in self._streams.values():
+                stream.receive_window += difference
+
+    def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
+        raise ConnectionFault(PROTOCOL_ERROR, "PUSH_PROMISE from a client")
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "PING of wrong length")
+        if flags & ACK:
+            self._pong_received(payload)
+        else:
+            self._frames.append(ping(payload, ACK))
+        self._spend_control()
+
+    def _pong_received(self, payload: bytes) -> None:
+        """See `HTTP2Engine`, one layer above."""
+        raise NotImplementedError
+
+    def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < 8:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "GOAWAY of wrong length")
+        self._spend_control()
+        _, code = TWO_WORDS.unpack_from(payload)
+        self._peer_left = True
+        if code:
+            self.fault = f"the peer left with error code {code}"
+        if not self._streams:
+            self._close()
+
+    def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "WINDOW_UPDATE of wrong length")
+        increment = WORD.unpack(payload)[0] & 0x7FFFFFFF
+        self._spend_control()
+        if not stream_id:
+            if not increment:
+                raise ConnectionFault(PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+            self._send_window += increment
+            self._window_empty_at = None
+            if self._send_window > MAX_WINDOW:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "the connection's window exceeds 2^31-1")
+            return
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._check_not_idle(stream_id)
+            return
+        if not increment:
+            raise StreamFault(stream_id, PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+        stream.send_window += increment
+        if stream.send_window > MAX_WINDOW:
+            raise StreamFault(stream_id, FLOW_CONTROL_ERROR, "the stream's window exceeds 2^31-1")
+        if stream.buffered and stream.send_window > 0:
+            self._scheduler.add(stream)
+
+    def _on_extension(self, kind: int, stream_id: int, payload: bytes) -> None:
+        """Frame types beyond RFC 9113: PRIORITY_UPDATE (RFC 9218 §7.1); others are ignored (§5.5)."""
+        self._spend_control()
+        if kind != 0x10:
+            return
+        if stream_id or len(payload) < 4:
+            raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream, or too short")
+        target = WORD.unpack_from(payload)[0] & 0x7FFFFFFF
+        if not target or (not target & 1 and target > self._last_push_id):
+            raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY_UPDATE of a stream that cannot be")
+        priority = parse_priority(payload[4:])
+        stream = self._streams.get(target)
+        self._scheduler.use_urgency()
+        if stream is not None:
+            stream.urgency, stream.incremental = priority
+        elif target > self._last_stream_id and len(self._early_priorities) < _MAX_EARLY_PRIORITIES:
+            self._early_priorities[target] = priority
+
+
+#: By frame type, 0 to 9.
+_HANDLERS: tuple[Handler, ...] = (
+    ReceivingSide._on_data,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_headers,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_priority,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_rst_stream,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_settings,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_push_promise,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_ping,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_goaway,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_window_update,  # pyright: ignore[reportPrivateUsage]
+    ReceivingSide._on_continuation,  # pyright: ignore[reportPrivateUsage]
+)
+
+
+def _without_padding(payload: bytes) -> bytes:
+    if not payload or payload[0] >= len(payload):
+        raise ConnectionFault(PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def _dependency(payload: bytes) -> Dependency:
+    """Parent, weight and exclusive flag (RFC 7540 §6.3)."""
+    parent = WORD.unpack_from(payload)[0]
+    return parent & 0x7FFFFFFF, payload[4] + 1, parent >> 31 == 1
+
+
+def _check_setting(code: int, value: int) -> None:
+    """The ranges of RFC 9113 §6.5.2, RFC 8441 §3 and RFC 9218 §2.1."""
+    if code == SETTINGS_INITIAL_WINDOW_SIZE:
+        if value > MAX_WINDOW:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "initial window above 2^31-1")
+    elif code == SETTINGS_MAX_FRAME_SIZE:
+        if not 16384 <= value <= MAX_FRAME_SIZE:
+            raise ConnectionFault(PROTOCOL_ERROR, "maximum frame size out of range")
+    elif (
+        code in (SETTINGS_ENABLE_PUSH, SETTINGS_ENABLE_CONNECT_PROTOCOL, SETTINGS_NO_RFC7540_PRIORITIES)
+        and value > 1
+    ):
+        raise ConnectionFault(PROTOCOL_ERROR, "setting that is neither 0 nor 1")

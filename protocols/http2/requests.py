@@ -1,0 +1,209 @@
+"""What a received field section means: a request head or trailers, or why it is malformed (RFC 9113 §8).
+
+Where RFC 9113 lets a server be lenient this is not: field names are tokens, values have no controls, the
+target has only visible ASCII, as in HTTP/1.1. Whatever passes here means the same in both versions.
+"""
+
+from __future__ import annotations
+
+from .errors import MalformedMessage
+from .field_decoder import Field
+from .priorities import parse_priority
+
+_LOWER_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_TOKEN = _LOWER_TOKEN + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_VISIBLE = bytes(range(0x21, 0x7F))
+_IN_VALUES = b"\t " + _VISIBLE + bytes(range(0x80, 0x100))
+_IN_AUTHORITY = b"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_IN_SCHEME = b"+-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+#: Fields of a connection, not of a message (RFC 9113 §8.2.2).
+CONNECTION_FIELDS = frozenset(
+    (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
+)
+_SPECIAL = CONNECTION_FIELDS | {b"te", b"host", b"content-length", b"cookie", b"expect", b"priority"}
+_COMBINED = frozenset((b"cookie", b"host"))
+_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
+
+
+class RequestHead:
+    """A checked request, as `Request` wants it and as the stream needs it. Shared by equal requests.
+
+    Attributes:
+        content_length: the announced length, or None.
+        expects_continue: `Expect: 100-continue` was sent.
+        protocol: `:protocol` of an extended CONNECT (RFC 8441), else None.
+        priority: urgency and incremental of the `priority` field (RFC 9218), or None.
+    """
+
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "fields",
+        "method",
+        "priority",
+        "protocol",
+        "query",
+        "raw_path",
+    )
+
+    def __init__(self, method: str, raw_path: bytes, query: bytes, fields: list[Field]) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.query = query
+        self.fields = fields
+        self.content_length: int | None = None
+        self.expects_continue = False
+        self.protocol: bytes | None = None
+        self.priority: tuple[int, bool] | None = None
+
+
+def read_request(received: list[Field]) -> RequestHead:
+    """The request that a field section stands for.
+
+    Raises:
+        MalformedMessage: it breaks a rule of RFC 9113 §8.2 or §8.3.
+    """
+    pseudo, regular = _split(received)
+    _check_syntax(regular)
+    specials = _specials(regular)
+    method, raw_path, query = _control_data(pseudo)
+    authority = _authority(pseudo.get(b":authority"), specials.get(b"host"))
+    fields = [(b"host", authority)]
+    if specials.keys() & _COMBINED:
+        fields += _combined(regular)
+    else:
+        fields += regular
+    head = RequestHead(method, raw_path, query, fields)
+    head.protocol = pseudo.get(b":protocol")
+    if specials:
+        _apply(specials, head)
+    return head
+
+
+def read_trailers(received: list[Field]) -> list[Field]:
+    """The fields of a trailer section.
+
+    Raises:
+        MalformedMessage: as `read_request`, and for pseudo-header fields.
+    """
+    pseudo, regular = _split(received)
+    if pseudo:
+        raise MalformedMessage("pseudo-header field in trailers")
+    _check_syntax(regular)
+    _specials(regular)
+    return regular
+
+
+def _split(received: list[Field]) -> tuple[dict[bytes, bytes], list[Field]]:
+    """Pseudo-header fields, which stand first and only once, and the others."""
+    pseudo: dict[bytes, bytes] = {}
+    count = 0
+    for name, value in received:
+        if name[:1] != b":":
+            break
+        if name not in _PSEUDO:
+            raise MalformedMessage("unknown pseudo-header field")
+        if name in pseudo:
+            raise MalformedMessage("repeated pseudo-header field")
+        pseudo[name] = value
+        count += 1
+    return pseudo, received[count:]
+
+
+def _check_syntax(fields: list[Field]) -> None:
+    """RFC 9113 §8.2.1, all fields at once: what is left when the allowed bytes are taken away."""
+    if not fields:
+        return
+    separators = b"\n" * (len(fields) + 1)
+    names = b"\n".join([b"", *[field[0] for field in fields], b""])
+    if names.translate(None, _LOWER_TOKEN) != separators or b"\n\n" in names:
+        raise MalformedMessage("invalid field name")
+    values = b"\n".join([b"", *[field[1] for field in fields], b""])
+    if values.translate(None, _IN_VALUES) != separators:
+        raise MalformedMessage("invalid field value")
+    if b"\n " in values or b" \n" in values or b"\n\t" in values or b"\t\n" in values:
+        raise MalformedMessage("field value with white space around it")
+
+
+def _specials(fields: list[Field]) -> dict[bytes, bytes]:
+    """The fields that mean something to us, checked; cookies are only counted."""
+    specials: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if name in _SPECIAL:
+            if name in CONNECTION_FIELDS or (name == b"te" and value.lower() != b"trailers"):
+                raise MalformedMessage("connection-specific field")
+            if name in specials and name != b"cookie":
+                if name == b"priority":
+                    value = specials[name] + b"," + value
+                elif name != b"content-length" or specials[name] != value:
+                    raise MalformedMessage("field that must not be repeated")
+            specials[name] = value
+    return specials
+
+
+def _control_data(pseudo: dict[bytes, bytes]) -> tuple[str, bytes, bytes]:
+    """Method, path and query (RFC 9113 §8.3.1, §8.5; RFC 8441 §4)."""
+    method = pseudo.get(b":method")
+    if not method or method.translate(None, _TOKEN):
+        raise MalformedMessage("missing or invalid :method")
+    is_connect = method == b"CONNECT"
+    if b":protocol" in pseudo:
+        if not is_connect or b":authority" not in pseudo:
+            raise MalformedMessage(":protocol where it must not be")
+    elif is_connect:
+        if b":scheme" in pseudo or b":path" in pseudo or not pseudo.get(b":authority"):
+            raise MalformedMessage("CONNECT with :scheme or :path, or without :authority")
+        return "CONNECT", b"", b""
+    scheme = pseudo.get(b":scheme")
+    if not scheme or scheme.translate(None, _IN_SCHEME):
+        raise MalformedMessage("missing or invalid :scheme")
+    target = pseudo.get(b":path", b"")
+    if target[:1] != b"/" and (target != b"*" or method != b"OPTIONS"):
+        raise MalformedMessage("missing or invalid :path")
+    if target.translate(None, _VISIBLE):
+        raise MalformedMessage("invalid byte in :path")
+    raw_path, _, query = target.partition(b"?")
+    return method.decode("ascii").upper(), raw_path, query
+
+
+def _authority(authority: bytes | None, host: bytes | None) -> bytes:
+    if authority is None:
+        if host is None:
+            raise MalformedMessage("neither :authority nor host")
+        authority = host
+    elif host is not None and host != authority and host.lower() != authority.lower():
+        raise MalformedMessage("host and :authority differ")
+    if authority.translate(None, _IN_AUTHORITY):  # "@" too: RFC 9113 §8.3.1
+        raise MalformedMessage("invalid authority")
+    return authority
+
+
+def _combined(fields: list[Field]) -> list[Field]:
+    """`fields` without `host`, and with one `cookie` field where the first one stood (RFC 9113 §8.2.3)."""
+    combined: list[Field] = []
+    cookies: list[bytes] = []
+    place = 0
+    for field in fields:
+        if field[0] == b"cookie":
+            if not cookies:
+                place = len(combined)
+                combined.append(field)
+            cookies.append(field[1])
+        elif field[0] != b"host":
+            combined.append(field)
+    if len(cookies) > 1:
+        combined[place] = (b"cookie", b"; ".join(cookies))
+    return combined
+
+
+def _apply(specials: dict[bytes, bytes], head: RequestHead) -> None:
+    length = specials.get(b"content-length")
+    if length is not None:
+        if not length.isdigit() or len(length) > 19:
+            raise MalformedMessage("invalid content-length")
+        head.content_length = int(length)
+    if specials.get(b"expect", b"").lower() == b"100-continue":
+        head.expects_continue = True
+    if (priority := specials.get(b"priority")) is not None:
+        head.priority = parse_priority(priority)

@@ -1,0 +1,66 @@
+"""What an application sends as fields, checked and put into the form that HTTP/2 wants (RFC 9113 §8.2)."""
+
+from __future__ import annotations
+
+from ..engine import LocalProtocolError
+from .field_decoder import Field
+from .requests import CONNECTION_FIELDS
+
+_LOWER_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_IN_VALUES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
+#: Framing has no place in trailers (RFC 9110 §6.5.1).
+_NOT_IN_TRAILERS = CONNECTION_FIELDS | {b"content-length", b"te", b"trailer", b"host"}
+
+
+def clean_fields(fields: list[Field], dropped: frozenset[bytes] = CONNECTION_FIELDS) -> list[Field]:
+    """`fields` with lower-case names and stripped values, without `dropped`.
+
+    Raises:
+        LocalProtocolError: a name is not a token (pseudo-header fields are not), or a value has a control
+            character.
+    """
+    cleaned: list[Field] = []
+    for name, value in fields:
+        name = name.strip().lower()
+        if not name or name.translate(None, _LOWER_TOKEN):
+            raise LocalProtocolError(f"Invalid field name {name!r} in a response")
+        value = value.strip(b" \t")
+        if value.translate(None, _IN_VALUES):
+            raise LocalProtocolError(f"Invalid value of field {name!r} in a response")
+        if name not in dropped:
+            cleaned.append((name, value))
+    return cleaned
+
+
+def response_head(status: int, fields: list[Field], defaults: list[Field]) -> tuple[list[Field], int | None]:
+    """The field section of a final response, and its announced length if there is one.
+
+    Raises:
+        LocalProtocolError: as `clean_fields`; or the status is not final, or lengths contradict each other.
+    """
+    if not 200 <= status <= 999:
+        raise LocalProtocolError(f"Status {status} is not that of a final response")
+    cleaned = clean_fields(fields)
+    length = _content_length(cleaned)
+    if status == 204 and length is not None:  # RFC 9110 §8.6
+        cleaned = [field for field in cleaned if field[0] != b"content-length"]
+        length = None
+    names = {field[0] for field in cleaned}
+    head = [(b":status", b"%d" % status), *cleaned]
+    head += [field for field in defaults if field[0] not in names]
+    return head, length
+
+
+def trailer_section(fields: list[Field]) -> list[Field]:
+    """The fields of a trailer section; what frames a message is dropped. Raises as `clean_fields`."""
+    return clean_fields(fields, _NOT_IN_TRAILERS)
+
+
+def _content_length(fields: list[Field]) -> int | None:
+    length: int | None = None
+    for name, value in fields:
+        if name == b"content-length":
+            if not value.isdigit() or len(value) > 19 or (length is not None and length != int(value)):
+                raise LocalProtocolError(f"Invalid or contradictory content-length {value!r} in a response")
+            length = int(value)
+    return length

@@ -1,0 +1,232 @@
+"""What both directions of an HTTP/2 connection share: its streams, its output, and how either of them ends.
+
+The engine is built in four layers, each in its file and each using only those below it: state, sending,
+receiving, engine. They are one object, because every step of one direction touches the other.
+"""
+
+from __future__ import annotations
+
+from ..engine import NEVER, Closing, DefaultFields
+from ..events import Event, StreamClosed
+from .allowance import Allowance
+from .errors import ENHANCE_YOUR_CALM, NO_ERROR, ConnectionFault, StreamFault
+from .field_encoder import FieldEncoder
+from .frames import DEFAULT_FRAME_SIZE, DEFAULT_WINDOW, goaway, rst_stream, window_update
+from .parameters import HTTP2Parameters
+from .priorities import Scheduler
+from .streams import Stream
+
+#: How many streams that we have reset are remembered, so that what was on its way is not held against the peer.
+_REMEMBERED_RESETS = 1000
+#: A reset request whose exchange never reported its end stops counting as running after this many seconds.
+_ABANDONED_SECONDS = 60.0
+
+
+class ConnectionState:
+    """The lowest layer. Attributes without underscore are those of `Engine`.
+
+    Attributes:
+        fault: why the connection was ended, for the debug log; empty while it is well.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_block_deadline",
+        "_controls",
+        "_defaults",
+        "_drain_deadline",
+        "_drain_limit",
+        "_encoder",
+        "_frames",
+        "_idle_deadline",
+        "_is_over",
+        "_is_writable",
+        "_last_stream_id",
+        "_now",
+        "_outputs",
+        "_parameters",
+        "_peer_frame_size",
+        "_peer_left",
+        "_peer_window",
+        "_ping_deadline",
+        "_pushes",
+        "_read_deadline",
+        "_receive_window",
+        "_reset_by_us",
+        "_resets",
+        "_scheduler",
+        "_send_window",
+        "_stall_deadline",
+        "_streams",
+        "_unread",
+        "_unsent",
+        "closing",
+        "deadline",
+        "events",
+        "fault",
+        "wants_read",
+    )
+
+    def __init__(self, parameters: HTTP2Parameters, defaults: DefaultFields, now: float) -> None:
+        self.events: list[Event] = []
+        self.deadline = NEVER
+        self.wants_read = True
+        self.closing = Closing.OPEN
+        self.fault = ""
+        self._parameters = parameters
+        self._defaults = defaults
+        self._now = now
+        self._is_over = False
+        self._is_writable = True
+        self._frames: list[bytes | memoryview] = []
+        self._outputs: int = 0
+        self._streams: dict[int, Stream] = {}
+        self._pushes: int = 0
+        self._last_stream_id: int = 0
+        #: The highest stream that will be served, once the final GOAWAY has said so.
+        self._drain_limit: int | None = None
+        self._peer_left = False
+        self._abandoned: dict[int, float] = {}
+        self._reset_by_us: dict[int, None] = {}
+        self._encoder = FieldEncoder()
+        self._scheduler = Scheduler(parameters.max_concurrent_streams)
+        self._peer_frame_size: int = DEFAULT_FRAME_SIZE
+        self._peer_window: int = DEFAULT_WINDOW
+        self._send_window: int = DEFAULT_WINDOW
+        self._receive_window: int = max(DEFAULT_WINDOW, parameters.initial_connection_window_size)
+        self._unread: int = 0
+        self._unsent: int = 0
+        self._resets = Allowance(parameters.max_resets, now)
+        self._controls = Allowance(parameters.max_control_frames, now)
+        self._idle_deadline = now + parameters.keep_alive_timeout
+        self._block_deadline = NEVER
+        self._read_deadline = NEVER
+        self._ping_deadline = NEVER
+        self._drain_deadline = NEVER
+        self._stall_deadline = NEVER
+
+    def _update_deadline(self) -> None:
+        self.deadline = min(
+            self._idle_deadline,
+            self._block_deadline,
+            self._read_deadline,
+            self._ping_deadline,
+            self._drain_deadline,
+            self._stall_deadline,
+        )
+
+    # ---- how much a peer may do
+
+    def _spend_control(self, cost: float = 1) -> None:
+        if not self._controls.spend(self._now, cost):
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many frames that do no work")
+
+    def _spend_reset(self) -> None:
+        if not self._resets.spend(self._now):
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams reset")
+
+    def _running(self) -> int:
+        """Requests of the peer that occupy the server: open, or reset with an application still at work."""
+        abandoned = self._abandoned
+        running = len(self._streams) - self._pushes + len(abandoned)
+        if abandoned and running >= self._parameters.max_concurrent_streams:
+            limit = self._now - _ABANDONED_SECONDS
+            for stream_id in [key for key, since in abandoned.items() if since < limit]:
+                del abandoned[stream_id]
+            running = len(self._streams) - self._pushes + len(abandoned)
+        return running
+
+    # ---- how a stream ends
+
+    def _drop(self, stream: Stream) -> None:
+        """Both sides are done with a stream."""
+        del self._streams[stream.id]
+        self._scheduler.closed(stream)
+        self._unsent -= stream.buffered
+        if not stream.id & 1:
+            self._pushes -= 1
+        if stream.unread:
+            self._unread -= stream.unread
+            self._top_up()
+        if not self._streams:
+            self._all_done()
+
+    def _all_done(self) -> None:
+        """The last open stream is over."""
+        if self._drain_limit is not None or self._peer_left:
+            self._close()
+        elif not self._is_over:
+            self._idle_deadline = self._now + self._parameters.keep_alive_timeout
+            self._update_deadline()
+
+    def _abort_stream(self, stream: Stream, code: int) -> None:
+        """Reset a stream from our side."""
+        self._frames.append(rst_stream(stream.id, code))
+        self._remember_reset(stream.id)
+        self._drop(stream)
+
+    def _lose_stream(self, stream: Stream) -> None:
+        """The exchange of this stream has lost its peer, and may go on for a while."""
+        self.events.append(StreamClosed(stream.id))
+        self._abandoned[stream.id] = self._now
+        self._drop(stream)
+
+    def _remember_reset(self, stream_id: int) -> None:
+        remembered = self._reset_by_us
+        remembered[stream_id] = None
+        if len(remembered) > _REMEMBERED_RESETS:
+            del remembered[next(iter(remembered))]
+
+    def _punish_stream(self, fault: StreamFault) -> None:
+        """The peer broke a rule on a stream, open or not: reset it."""
+        self._frames.append(rst_stream(fault.stream_id, fault.code))
+        self._remember_reset(fault.stream_id)
+        stream = self._streams.get(fault.stream_id)
+        if stream is not None:
+            self._lose_stream(stream)
+        self._spend_reset()
+
+    # ---- how the connection ends
+
+    def _close(self) -> None:
+        """Nothing is open: say goodbye, unless the final GOAWAY has been sent already."""
+        if not self._is_over:
+            is_said = self._drain_limit is not None
+            self._end(b"" if is_said else goaway(self._last_stream_id, NO_ERROR), Closing.AFTER_FLUSH)
+
+    def _fail(self, code: int, reason: str, closing: Closing = Closing.AFTER_FLUSH) -> None:
+        """The connection cannot go on; whatever is open is lost."""
+        if not self._is_over:
+            self.fault = reason
+            self._end(goaway(self._last_stream_id, code, reason), closing)
+
+    def _end(self, farewell: bytes, closing: Closing) -> None:
+        self._is_over = True
+        if farewell:
+            self._frames.append(farewell)
+        self.closing = closing
+        self.events += [StreamClosed(stream_id) for stream_id in self._streams]
+        self._streams.clear()
+        self._abandoned.clear()
+        self._scheduler = Scheduler(0)
+        self._unsent = self._unread = self._pushes = 0
+        self._idle_deadline = self._block_deadline = self._read_deadline = NEVER
+        self._ping_deadline = self._drain_deadline = self._stall_deadline = NEVER
+        self._update_deadline()
+
+    # ---- the connection's receive window
+
+    def _top_up(self) -> None:
+        """Give the peer connection window for what has arrived, as far as the unread bytes allow.
+
+        In steps of half a window, so that an upload costs two small frames per window.
+        """
+        parameters = self._parameters
+        target = min(
+            max(DEFAULT_WINDOW, parameters.initial_connection_window_size),
+            parameters.max_unread_size - self._unread,
+        )
+        missing = target - self._receive_window
+        if missing * 2 >= target and missing >= 1024 and not self._is_over:
+            self._receive_window += missing
+            self._frames.append(window_update(0, missing))
