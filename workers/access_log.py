@@ -373,9 +373,9 @@ def _has_custom_logger(settings: Settings) -> bool:
     chosen = settings.logger_class
     if chosen == "hypercorn.logging.Logger":
         return False
-    logger_class = type(settings.config.log)
+    logger: object = settings.config.log
     # By the module that defines them, so that the facade need not be imported here.
-    methods = (getattr(logger_class, name, None) for name in ("access", "atoms"))
+    methods = (getattr(type(logger), name, None) for name in ("access", "atoms"))
     return any(method is not None and method.__module__ != "hypercorn.logging" for method in methods)
 
 

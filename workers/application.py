@@ -16,7 +16,6 @@ import ast
 import difflib
 import functools
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import sys
@@ -140,8 +139,8 @@ def _make_importable(directory: Path) -> None:
 
 def _resolve_file(name: str, app_dir: str | None) -> Path:
     """The file (or, without `.py`, the module or package) that a path names."""
-    for base in [Path.cwd()] if app_dir is None else [Path(app_dir).resolve(), Path.cwd()]:
-        path = (base / name).resolve()
+    candidates = [Path(app_dir or "", name).resolve(), Path(name).resolve()]
+    for path in candidates:
         if path.is_file() or path.is_dir():
             return path
         if path.with_name(path.name + ".py").is_file():
@@ -149,8 +148,9 @@ def _resolve_file(name: str, app_dir: str | None) -> Path:
         # `path/to/package.module`
         if path.suffix and not name.endswith(".py") and path.with_suffix("").is_dir():
             return path
-    siblings = sorted(entry.name for entry in path.parent.glob("*.py")) if path.parent.is_dir() else []
-    raise ApplicationError(f"there is no file {path}{_suggest(path.name, siblings)}")
+    missing = candidates[0]
+    siblings = sorted(entry.name for entry in missing.parent.glob("*.py"))
+    raise ApplicationError(f"there is no file {missing}{_suggest(missing.name, siblings)}")
 
 
 def _is_made_from(module: ModuleType, file: Path) -> bool:

@@ -125,7 +125,7 @@ class StreamTarget(LogTarget, logging.StreamHandler[TextIO]):
     """Writes to a standard stream, by its descriptor where it has one."""
 
     def __init__(self, stream: TextIO) -> None:
-        logging.StreamHandler.__init__(self, stream)
+        super().__init__(stream)
         self._fd = -1
         self._poll: select.poll | None = None
         self._is_stalled = False

@@ -17,7 +17,7 @@ import tomllib
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from .log_targets import FileTarget, ForwardTarget, LogTarget, StreamTarget
 
@@ -231,7 +231,7 @@ _RECORD_ATTRIBUTES = frozenset((*logging.makeLogRecord({}).__dict__, "message", 
 
 
 def _exception_text(record: logging.LogRecord) -> str:
-    parts = []
+    parts: list[str] = []
     if record.exc_info and record.exc_info[1] is not None:
         parts.append("".join(traceback.format_exception(record.exc_info[1])).rstrip())
     elif record.exc_text:
@@ -268,13 +268,13 @@ def _apply_file(name: str) -> None:
             raise LogConfigurationError(f"log configuration {path} is wrong: {_reason(error)}") from error
         return
     try:
-        mapping = _READERS[kind](Path(path).read_text("utf-8"))
+        mapping: Any = _READERS[kind](Path(path).read_text("utf-8"))
     # Each reader has its own kind of error.
     except Exception as error:
         raise LogConfigurationError(f"log configuration {path} cannot be read: {_reason(error)}") from error
     if not isinstance(mapping, dict):
         raise LogConfigurationError(f"log configuration {path} is no mapping")
-    _apply_mapping(mapping, path)
+    _apply_mapping(cast("dict[str, Any]", mapping), path)
 
 
 def _apply_mapping(mapping: dict[str, Any], source: str) -> None:
