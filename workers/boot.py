@@ -44,7 +44,8 @@ def run_worker(
     Returns:
         The exit status of the process (see `docs/signals.md`). Blocks until the worker ends.
     """
-    faulthandler.register(signal.SIGABRT, all_threads=True, chain=False)
+    # The arbiter sends SIGABRT to a worker that hangs: its stacks are dumped, then it dies.
+    faulthandler.enable(all_threads=True)
     is_supervised = supervisor.channel() is not None
     if is_supervised:
         # Ctrl-C reaches the whole foreground group; the arbiter decides what it means for workers.

@@ -146,10 +146,11 @@ class Server:
         self.supervisor.draining()
         reason = self._drain_reason
         assert reason is not None  # set by whoever set the event
+        connections = list(self.connections)
         # A successor goes on with the same listeners; at a stop nobody does, so what waits is served here.
         self._acceptor.stop(take_queue=reason is DrainReason.STOP)
         at_once = reason is not DrainReason.REPLACE or self.settings.use_reloader
-        for connection in list(self.connections):
+        for connection in connections:
             connection.drain(reason, at_once)
         deadline = monotonic() + self.settings.graceful_timeout
         while self._is_busy() and self._drain_reason is not DrainReason.QUICK:

@@ -1,0 +1,211 @@
+"""What a server does around its exchanges: limits, timeouts, names, the access log, the drained end."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+Serve = Callable[..., Any]
+Message = dict[str, Any]
+
+GET = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
+
+
+async def hello(scope: Message, receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+class Gate:
+    """An application whose requests wait until the test lets them go, by sending the rest of their body."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        self.entered.release()
+        while (await receive()).get("more_body"):
+            pass
+        await hello(scope, receive, send)
+
+    @staticmethod
+    def enter(client: Any) -> None:
+        client.send(b"POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1\r\n\r\n")
+
+    @staticmethod
+    def leave(client: Any) -> None:
+        client.send(b"x")
+
+
+def test_above_worker_connections_the_listener_waits(serve: Serve) -> None:
+    server = serve(hello, worker_connections=2)
+    first, second, third = (server.connect() for _ in range(3))
+    for client in (first, second, third):
+        client.send(GET)
+    assert first.response()[0] == 200
+    assert second.response()[0] == 200
+    third.sock.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        third.sock.recv(1)
+    third.sock.settimeout(10)
+    third.file = third.sock.makefile("rb")
+    first.close()
+    assert third.response()[0] == 200
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[Callable[[int], None]]:
+    """Lower the limit of open descriptors to what is open now plus a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def limit(spare: int) -> None:
+        probe = socket.socket()
+        highest = probe.fileno()
+        probe.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + spare, hard))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_running_out_of_descriptors_is_survived(
+    serve: Serve, few_descriptors: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(hello)
+    clients = [server.connect() for _ in range(4)]
+    for client in clients:
+        client.send(GET)
+        assert client.response()[0] == 200
+    waiting = socket.socket()
+    waiting.settimeout(10)
+    few_descriptors(0)
+    with caplog.at_level(logging.ERROR, "hypercorn.error"):
+        waiting.connect(("127.0.0.1", server.port))
+        waiting.sendall(GET)
+        clients[0].send(GET)  # the loop has seen the listener when this is answered
+        assert clients[0].response()[0] == 200
+        clients[1].close()
+        assert waiting.recv(12) == b"HTTP/1.1 200"
+    waiting.close()
+
+
+def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(serve: Serve) -> None:
+    client = serve(hello, keep_alive_timeout=0.1).connect()
+    client.send(GET)
+    assert client.response()[0] == 200
+    assert client.rest() == b""
+
+
+def test_a_slow_head_is_answered_with_408(serve: Serve) -> None:
+    client = serve(hello, keep_alive_timeout=0.1).connect()
+    client.send(GET[:-4])
+    status, fields, _ = client.response()
+    assert (status, fields["connection"]) == (408, "close")
+    assert client.rest() == b""
+
+
+def test_a_slow_body_times_out(serve: Serve) -> None:
+    gate = Gate()
+    client = serve(gate, read_timeout=0.1).connect()
+    gate.enter(client)
+    assert b" 408 " in client.rest().split(b"\r\n")[0] + b" 408 "  # answered or cut, but never left open
+
+
+def test_other_server_names_get_404(serve: Serve) -> None:
+    client = serve(hello, server_names=["Example.org"], access_log_format="x").connect()
+    client.send(GET)
+    assert client.response()[0] == 200
+    client.send(GET.replace(b"example", b"elsewhere"))
+    assert client.response()[0] == 404
+    client.send(GET)
+    assert client.response()[0] == 200
+
+
+def test_max_requests_ends_an_unsupervised_server(serve: Serve) -> None:
+    server = serve(hello, max_requests=3)
+    client = server.connect()
+    for _ in range(3):
+        client.send(GET)
+        assert client.response()[0] == 200
+    assert client.rest() == b""
+    client.close()
+    server.join()
+    assert server.error is None
+
+
+def test_access_lines_have_what_was_really_sent(serve: Serve) -> None:
+    lines: list[str] = []
+    logger = logging.getLogger("access of the test")
+    logger.setLevel(logging.INFO)
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler = Collect()
+    logger.addHandler(handler)
+    server = serve(hello, accesslog=logger, access_log_format='"%(R)s" %(s)s %(b)s %({x-a}i)s')
+    client = server.connect()
+    client.send(b"GET /a?b HTTP/1.1\r\nHost: x\r\nX-A: 1\r\n\r\n")
+    assert client.response()[0] == 200
+    client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.response(is_head=True)[0] == 200
+    client.send(b"GET / HTTP/1.1\r\n\r\n")
+    assert client.response()[0] == 400
+    client.close()
+    server.stop()
+    server.join()
+    logger.removeHandler(handler)
+    assert lines[:2] == ['"GET /a?b 1.1" 200 5 1', '"HEAD / 1.1" 200 - -']
+    assert lines[2].endswith(" 400 - -")
+
+
+def test_a_request_that_never_ends_is_cancelled_after_the_graceful_timeout(serve: Serve) -> None:
+    gate = Gate()
+    server = serve(gate, graceful_timeout=0.1)
+    client = server.connect()
+    gate.enter(client)
+    assert gate.entered.acquire(timeout=10)
+    server.stop()
+    server.join()
+    with pytest.raises((ConnectionResetError, AssertionError)):
+        client.response()
+
+
+def test_what_waits_in_the_listen_queue_is_served_at_a_stop(serve: Serve) -> None:
+    gate = Gate()
+    server = serve(gate, worker_connections=1)
+    inside = server.connect()
+    gate.enter(inside)
+    assert gate.entered.acquire(timeout=10)
+    waiting = server.connect()
+    waiting.send(GET)
+    server.stop()
+    assert waiting.response()[0] == 200
+    gate.leave(inside)
+    assert inside.response()[0] == 200
+    inside.close()
+    waiting.close()
+    server.join()
+    assert server.error is None
+
+
+def test_start_and_stop_again_and_again_leaves_nothing(serve: Serve) -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        server = serve(hello)
+        client = server.connect()
+        client.send(GET)
+        assert client.response()[0] == 200
+        client.close()
+        server.stop()
+        server.join()
+    assert threading.active_count() == before
