@@ -60,15 +60,15 @@ def parse(argv: Sequence[str]) -> Invocation:
     values = vars(given)
     flags: dict[str, str] = {}
     for name, option in TABLE.items():
+        if name in values:
+            flags[name] = option.flag or name
         for flag in option.deprecated:
             if flag in values:
                 warnings.warn(
                     f"{flag} is deprecated, use {option.flag} instead", DeprecationWarning, stacklevel=2
                 )
-                values.setdefault(name, values.pop(flag))
-                flags[name] = flag
-        if name in values:
-            flags.setdefault(name, option.flag or name)
+                if name not in flags:
+                    values[name], flags[name] = values[flag], flag
     values = {name: value for name, value in values.items() if name in TABLE}
     return Invocation(values, flags, given.config, os.getcwd(), given.check_config, given.print_config)
 

@@ -315,10 +315,11 @@ class Config(Options):
     def _open(self, name: str) -> list[Socket]:
         settings = SocketSettings(
             SOCK_DGRAM if name == "quic_bind" else SOCK_STREAM,
-            self.backlog,
-            self.umask,
-            self.user,
-            self.group,
+            backlog=self._converted("backlog"),
+            umask=self._converted("umask"),
+            user=self._converted("user"),
+            group=self._converted("group"),
+            inheritable=True,
         )
         groups: list[list[Socket]] = []
         try:

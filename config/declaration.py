@@ -80,7 +80,7 @@ class Option:
         Raises:
             ValueError: says what is wanted, in words that follow a colon.
         """
-        if given is None or (given == "none" and self.may_be_none and self.kind != "str"):
+        if given is None or (given == "none" and self.may_be_none and not self.kind.startswith("str")):
             if self.may_be_none:
                 return None
             raise ValueError("a value is wanted")

@@ -71,10 +71,13 @@ class BindError(Exception):
 class SocketTypeError(BindError):
     """An inherited descriptor is a socket of the wrong type; both are numbers of `socket.SocketKind`."""
 
-    def __init__(self, expected: int, actual: int) -> None:
+    def __init__(self, expected: int, actual: int, bind: Bind | None = None) -> None:
         self.expected = socket.SocketKind(expected)
         self.actual = socket.SocketKind(actual)
-        super().__init__(f"a {self.expected.name} socket is wanted, the descriptor is a {self.actual.name}")
+        where = "" if bind is None else f"cannot bind {bind}: "
+        super().__init__(
+            f"{where}a {self.expected.name} socket is wanted, the descriptor is a {self.actual.name}"
+        )
 
 
 def supports_reuse_port(bind: Bind) -> bool:
@@ -315,7 +318,7 @@ def _adopt(bind: Bind, settings: SocketSettings) -> socket.socket:
     actual = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     if actual != settings.kind:
         sock.detach()  # it is not ours to close
-        raise SocketTypeError(settings.kind, actual)
+        raise SocketTypeError(settings.kind, actual, bind)
     # V6ONLY cannot be changed any more, and is its opener's affair.
     _set_options(sock, socket.AF_INET if sock.family == socket.AF_INET6 else sock.family, settings.kind)
     return _listening(sock, settings)
