@@ -1,0 +1,157 @@
+"""Writes response heads and trailer sections: checks what the application set, adds what the server adds.
+
+How the body is framed is decided by the engine, which appends the framing and Connection to what is made here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from http import HTTPStatus
+
+from ..engine import DefaultFields, LocalProtocolError
+from ..events import Fields
+from . import grammar, rules
+
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
+
+
+@lru_cache(128)
+def status_line(status: int) -> bytes:
+    """The status line of a response (RFC 9112 §4): always HTTP/1.1, whatever the request was (RFC 9110 §6.2)."""
+    return f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode()
+
+
+@lru_cache(512)
+def _field_name(name: bytes) -> bytes:
+    if grammar.TOKEN.fullmatch(name) is None:
+        raise LocalProtocolError(f"the response field name {name!r} is not a token")
+    return name.lower()
+
+
+def field_lines(fields: Fields) -> bytes:
+    """The lines of `fields`, checked.
+
+    Raises:
+        LocalProtocolError: a name is not a token, or a value could end its line.
+    """
+    lines = b"".join([b"%b: %b\r\n" % (_field_name(name), value.strip(b" \t")) for name, value in fields])
+    # Lines are counted too: a value that holds a whole well-formed line would pass the grammar.
+    if grammar.FIELD_LINES.fullmatch(lines) is None or lines.count(b"\n") != len(fields):
+        for name, value in fields:
+            if grammar.FIELD_VALUE.fullmatch(value) is None:
+                raise LocalProtocolError(f"the response field {name!r} has an invalid value")
+    return lines
+
+
+class ResponseHead:
+    """A final response head without its framing.
+
+    Attributes:
+        start: status line and field lines, those of the server included, without Transfer-Encoding and Connection.
+        content_length: what the application announced, or None.
+        is_chunked: the application asked for the chunked coding.
+        closes: the application asked for the end of the connection.
+        options: the connection options that it set beside close and keep-alive.
+        is_plain: it asked for nothing about the connection.
+    """
+
+    __slots__ = ("closes", "content_length", "is_chunked", "is_plain", "options", "start")
+
+    def __init__(self) -> None:
+        self.start = b""
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.closes = False
+        self.options: frozenset[bytes] = frozenset()
+        self.is_plain = True
+
+
+class HeadWriter:
+    """Makes the heads of one connection's responses, and remembers the last one."""
+
+    __slots__ = ("_defaults", "_fields", "_generation", "_head", "_status")
+
+    def __init__(self, defaults: DefaultFields) -> None:
+        self._defaults = defaults
+        self._generation = -1
+        self._status = 0
+        self._fields: Fields = []
+        self._head = ResponseHead()
+
+    def write(self, status: int, fields: Fields) -> ResponseHead:
+        """The head of a final response (or of 101).
+
+        Raises:
+            LocalProtocolError: a field is not valid, or framing fields contradict each other.
+        """
+        if (
+            self._generation == self._defaults.generation
+            and self._status == status
+            and self._fields == fields
+        ):
+            return self._head
+        head = self._make(status, fields)
+        # A copy, down to the pairs: the caller may change its list.
+        self._fields = [(name, value) for name, value in fields]
+        self._status = status
+        self._generation = self._defaults.generation
+        self._head = head
+        return head
+
+    def write_error(self, status: int) -> bytes:
+        """A whole response without content that ends the connection."""
+        return self._make(status, [(b"content-length", b"0")]).start + b"connection: close\r\n\r\n"
+
+    def _make(self, status: int, fields: Fields) -> ResponseHead:
+        head = ResponseHead()
+        names: set[bytes] = set()
+        kept: Fields = []
+        for field in fields:
+            name = _field_name(field[0])
+            names.add(name)
+            if name not in _FRAMING or _read_framing(head, status, name, field[1].strip(b" \t")):
+                kept.append(field)
+        if head.is_chunked and head.content_length is not None:
+            raise LocalProtocolError("the response has both content-length and transfer-encoding")
+        head.is_plain = not (head.closes or head.options)
+        added = [field for field in self._defaults.fields if field[0] not in names]
+        head.start = status_line(status) + field_lines(kept) + field_lines(added)
+        return head
+
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+
+
+def _read_framing(head: ResponseHead, status: int, name: bytes, value: bytes) -> bool:
+    """Take note of a field that concerns framing; tell whether its line is written as it is."""
+    if name == b"connection":
+        options = rules.list_members(value)
+        if not all(map(grammar.TOKEN.fullmatch, options)):
+            raise LocalProtocolError(f"the response field connection has an invalid value: {value!r}")
+        head.closes = head.closes or b"close" in options
+        head.options |= options - {b"close", b"keep-alive"}
+        return False
+    if name == b"transfer-encoding":
+        if value.lower() != b"chunked":
+            raise LocalProtocolError(f"the transfer coding {value!r} is not implemented")
+        head.is_chunked = True
+        return False
+    if grammar.CONTENT_LENGTH.fullmatch(value) is None:
+        raise LocalProtocolError(f"the response has an invalid content-length: {value!r}")
+    if head.content_length is not None:
+        raise LocalProtocolError("the response has more than one content-length")
+    head.content_length = int(value)
+    # RFC 9110 §8.6: none in 1xx and 204; RFC 9110 §15.3.6: 205 has no content.
+    return status >= 200 and status not in (204, 205)
+
+
+def informational(status: int, fields: Fields) -> bytes:
+    """A whole 1xx response (RFC 9110 §15.2)."""
+    kept = [field for field in fields if field[0].lower() not in _FRAMING]
+    return status_line(status) + field_lines(kept) + b"\r\n"
+
+
+def trailer_section(fields: Fields) -> bytes:
+    """The last chunk and the trailer section, without fields that may not stand there (RFC 9110 §6.5.1)."""
+    kept = [field for field in fields if field[0].lower() not in rules.FORBIDDEN_TRAILERS]
+    return b"0\r\n" + field_lines(kept) + b"\r\n"

@@ -1,0 +1,38 @@
+"""The two ways from HTTP/1.1 to cleartext HTTP/2: prior knowledge, and `Upgrade: h2c` (RFC 7540 §3.2)."""
+
+from __future__ import annotations
+
+import binascii
+
+from ..events import Fields, Request
+from . import grammar
+from .rules import FieldFacts
+
+#: What a client with prior knowledge begins with (RFC 9113 §3.4).
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+#: Not handed on to stream 1: they are about the HTTP/1.1 connection.
+_HOP_BY_HOP = frozenset({b"connection", b"upgrade", b"http2-settings", b"keep-alive", b"proxy-connection"})
+
+
+def read_settings(request: Request, facts: FieldFacts) -> bytes | None:
+    """The decoded HTTP2-Settings of a request that asks for h2c, or None if it does not, or not rightly."""
+    encoded = facts.http2_settings
+    if b"h2c" not in facts.upgrades or encoded is None or not request.end_stream:
+        return None
+    if request.http_version != "1.1" or grammar.HTTP2_SETTINGS.fullmatch(encoded) is None:
+        return None
+    try:
+        settings = binascii.a2b_base64(encoded.translate(_URL_SAFE) + b"=" * (-len(encoded) % 4))
+    except binascii.Error:
+        return None
+    # RFC 9113 §6.5.1: a sequence of settings of six bytes each.
+    return settings if len(settings) % 6 == 0 else None
+
+
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def end_to_end_fields(fields: Fields) -> Fields:
+    """`fields` without those that end with the HTTP/1.1 connection."""
+    return [field for field in fields if field[0].lower() not in _HOP_BY_HOP]
