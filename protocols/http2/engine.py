@@ -9,6 +9,8 @@ clock or a socket.
 
 from __future__ import annotations
 
+import enum
+
 from ..engine import NEVER, Closing, DefaultFields
 from ..events import Request, SwitchToHTTP2
 from .errors import CANCEL, NO_ERROR, ConnectionFault
@@ -38,6 +40,15 @@ _ALIVE_PING = b"stillyou"
 _NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
 
 
+class Drain(enum.Enum):
+    """How far the end of a connection has been announced."""
+
+    NOT = "not"
+    WAITING = "waiting for open requests"
+    ANNOUNCED = "first GOAWAY sent"
+    FINAL = "last GOAWAY sent"
+
+
 class HTTP2Engine(ReceivingSide):
     """One HTTP/2 connection, as `protocols.engine.Engine` describes it.
 
@@ -50,7 +61,7 @@ class HTTP2Engine(ReceivingSide):
         secure: the connection is encrypted; only used for the scheme of pushed requests.
     """
 
-    __slots__ = ("_drain_started", "_is_ping_due", "_received_at")
+    __slots__ = ("_drain", "_drains_at_once", "_is_ping_due")
 
     def __init__(
         self,
@@ -62,10 +73,10 @@ class HTTP2Engine(ReceivingSide):
         secure: bool,
     ) -> None:
         super().__init__(parameters, defaults, now, secure)
-        self._drain_started = False
+        self._drain = Drain.NOT
+        self._drains_at_once = False
         #: The ping deadline is for the answer to a PING, not for sending the next one.
         self._is_ping_due = False
-        self._received_at = now
         self._block_deadline = now + self._header_timeout()
         self._send_preface()
         self._expect_activity(now)
@@ -126,7 +137,7 @@ class HTTP2Engine(ReceivingSide):
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes that were read from the transport. Never raises for what a peer sent."""
-        self._now = self._received_at = now
+        self._now = now
         if self._is_over:
             return
         try:
@@ -189,7 +200,10 @@ class HTTP2Engine(ReceivingSide):
             self._ping_or_cut(now)
         if not self._is_over:
             if self._drain_deadline <= now:
-                self._announce_last()
+                if self._drain is Drain.WAITING:
+                    self._announce_drain()
+                else:
+                    self._finish_drain()
             if self._stall_deadline <= now:
                 self._reset_stalled(now)
             self._update_deadline()
@@ -222,27 +236,48 @@ class HTTP2Engine(ReceivingSide):
     # ---- the end
 
     def drain(self, now: float, at_once: bool) -> None:
-        """Announce that no new work is taken, finish what is open, then close (RFC 9113 §6.8).
+        """Take no new work, finish what is open, then close (RFC 9113 §6.8).
 
         Two steps: GOAWAY with the highest possible stream, so that the peer opens no more; when what was on
-        its way has arrived (a PING has come back, or `drain_delay`), GOAWAY with the last one that is served.
+        its way must have arrived (a PING has come back, or `drain_delay`), GOAWAY with the last stream that
+        is served. The first step waits until no request is open, or `drain_delay`: some clients, those on
+        the h2 library among them, give up all that is open when they see a GOAWAY.
         """
         self._now = now
         if self._is_over:
             return
+        self._drains_at_once = self._drains_at_once or at_once
         if at_once and self.is_idle:
             self._close()
-        elif not self._drain_started:
-            self._drain_started = True
-            self._frames += (goaway(MAX_STREAM_ID, NO_ERROR), ping(_DRAIN_PING))
-            self._drain_deadline = now + self._parameters.drain_delay
-            self._update_deadline()
+        elif self._drain is Drain.NOT:
+            self._drain = Drain.WAITING
+            if self._streams:
+                self._drain_deadline = now + self._parameters.drain_delay
+                self._update_deadline()
+            else:
+                self._announce_drain()
+
+    def _all_done(self) -> None:
+        if self._drain is Drain.WAITING and not self._is_over:
+            if self._drains_at_once:
+                self._close()
+            else:
+                self._announce_drain()
+        super()._all_done()
+
+    def _announce_drain(self) -> None:
+        self._drain = Drain.ANNOUNCED
+        # The PING stands first: the h2 library takes no frame but GOAWAY after a GOAWAY.
+        self._frames += (ping(_DRAIN_PING), goaway(MAX_STREAM_ID, NO_ERROR))
+        self._drain_deadline = self._now + self._parameters.drain_delay
+        self._update_deadline()
 
     def _pong_received(self, payload: bytes) -> None:
-        if payload == _DRAIN_PING and self._drain_deadline != NEVER:
-            self._announce_last()
+        if payload == _DRAIN_PING and self._drain is Drain.ANNOUNCED:
+            self._finish_drain()
 
-    def _announce_last(self) -> None:
+    def _finish_drain(self) -> None:
+        self._drain = Drain.FINAL
         self._drain_deadline = NEVER
         self._drain_limit = self._last_stream_id
         self._frames.append(goaway(self._last_stream_id, NO_ERROR))

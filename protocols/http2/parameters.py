@@ -39,8 +39,8 @@ class HTTP2Parameters:
         keep_alive_max_requests: after so many requests the peer is told to go elsewhere.
         ping_interval: a PING is sent after so long without a byte from the peer; None for never.
         ping_timeout: the connection is cut when the answer takes longer.
-        drain_delay: how long the first GOAWAY waits for requests that are already on their way, if the
-            peer does not answer the PING behind it.
+        drain_delay: how long a drain waits for open requests before it is announced, and then for requests
+            that are on their way if the peer does not answer a PING.
         max_resets: burst of streams that the peer may reset, or make us reset (CVE-2023-44487 and its
             successors); each completed request earns one back, and each second a tenth of it.
         max_control_frames: burst of frames that do no work (PING, SETTINGS, PRIORITY, tiny WINDOW_UPDATE,
