@@ -76,7 +76,11 @@ def parse(argv: Sequence[str]) -> Invocation:
 def build_parser() -> argparse.ArgumentParser:
     """The parser; a setting that is not given leaves no trace in its result."""
     parser = _Parser(
-        "hypercorn", description=_DESCRIPTION, epilog=_EPILOG, argument_default=argparse.SUPPRESS
+        "hypercorn",
+        usage="hypercorn [options] application",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(
         "application_path", metavar="application", nargs="?", help=_escaped(TABLE["application_path"].help)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -159,6 +158,8 @@ def as_texts(given: object) -> list[str]:
 def as_mapping(given: object) -> dict[str, Any]:
     """A mapping, or the text of a JSON object."""
     if isinstance(given, str):
+        import json
+
         with contextlib.suppress(ValueError):
             given = json.loads(given)
     if isinstance(given, Mapping):

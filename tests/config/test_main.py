@@ -1,0 +1,165 @@
+"""The command `hypercorn` up to the point where it would serve."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import hypercorn.__main__
+from hypercorn.config import Config
+from hypercorn.config.version import __version__
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    (tmp_path / "good.py").write_text("async def app(scope, receive, send): ...\n")
+    (tmp_path / "bad.py").write_text("1 / 0\n")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "deep.py").write_text("async def app(scope, receive, send): ...\n")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("HYPERCORN_")}
+
+    def run(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "hypercorn", *argv],
+            cwd=tmp_path,
+            env={**environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_version(command: Command) -> None:
+    done = command("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"hypercorn {__version__} (")
+
+
+def test_help(command: Command) -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: hypercorn [options] application\n")
+    for heading in ("Configuration:", "Binding:", "Workers:", "TLS:", "Development:"):
+        assert f"\n{heading}\n" in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "name the application to serve, for example: hypercorn module:app"),
+        (["--check-config"], "name the application to serve, for example: hypercorn module:app"),
+        (["-k", "gevent", "good:app"], "--worker-class: asyncio, uvloop or trio is wanted, not 'gevent'"),
+        (
+            ["--verify-mode", "X", "good:app"],
+            "--verify-mode: one of CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED is wanted, not 'X'",
+        ),
+        (["--wat"], "--wat: there is no such option"),
+        (
+            ["-c", "none.toml", "good:app"],
+            "none.toml: the configuration cannot be read: No such file or directory",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_sentence(argv: list[str], told: str, command: Command) -> None:
+    done = command(*argv)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"hypercorn: {told}\n")
+
+
+def test_every_mistake_has_its_line(command: Command) -> None:
+    done = command("-w", "x", "--backlog", "y", "good:app", WEB_CONCURRENCY="3", HYPERCORN_THREADS="z")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "hypercorn: $HYPERCORN_THREADS: a whole number is wanted, not 'z'",
+        "hypercorn: --backlog: a whole number is wanted, not 'y'",
+        "hypercorn: --workers: a whole number is wanted, not 'x'",
+    ]
+
+
+def test_trio_that_is_not_installed(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['trio'] = None; from hypercorn.__main__ import main; main(['-k', 'trio', 'm:app'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "hypercorn: --worker-class: trio is not installed; install it with: pip install 'hypercorn[trio]'\n"
+    )
+
+
+def test_an_unknown_name_in_a_file_is_told(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.hypercorn]\nwokers = 2\n")
+    done = command("--check-config", "good:app")
+    assert done.returncode == 0
+    assert (
+        "pyproject.toml: tool.hypercorn: wokers: there is no such setting; did you mean workers?"
+        in done.stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (["good:app"], 0),
+        (["good"], 0),
+        (["--chdir", "inner", "deep:app"], 0),
+        (["--app-dir", "inner", "deep:app"], 0),
+        (["deep:app"], 4),
+        (["bad:app"], 4),
+        (["nowhere:app"], 4),
+        (["good:missing"], 4),
+        (["-w", "-1", "good:app"], 2),
+    ],
+)
+def test_check_config(argv: list[str], status: int, command: Command) -> None:
+    done = command("--check-config", *argv)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith("hypercorn: ")
+
+
+def test_print_config(command: Command) -> None:
+    done = command("--print-config", "-w", "3", PORT="81")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["workers", "3", "--workers"] in lines
+    assert ["bind", "['0.0.0.0:81']", "$PORT"] in lines
+
+
+def test_what_has_no_effect_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[Config] = []
+
+    def run(config: Config) -> int:
+        served.append(config)
+        return 7
+
+    monkeypatch.setattr(hypercorn.__main__, "run", run)
+    argv = ["-c", "none", "--quic-bind", "127.0.0.1:0", "-w", "2", "m:app"]
+    assert hypercorn.__main__.main(argv) == 7
+    assert capsys.readouterr().err == "hypercorn: --quic-bind has no effect: HTTP/3 is not served yet\n"
+    assert (served[0].application_path, served[0].workers) == ("m:app", 2)
+
+
+def test_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Config] = []
+    monkeypatch.setattr(hypercorn.__main__, "run", lambda config: served.append(config) or 0)
+    monkeypatch.setattr(sys, "argv", ["hypercorn", "-c", "none", "-w", "5", "m:app"])
+    assert hypercorn.__main__.main() == hypercorn.__main__.main([]) == 0
+    assert [config.workers for config in served] == [5, 5]
+
+
+def test_a_file_is_loaded_as_hypercorns_programs_do(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("workers = 3\n")
+    assert hypercorn.__main__._load_config(str(tmp_path / "c.toml")).workers == 3
+    assert hypercorn.__main__._load_config(None).workers == 1
