@@ -1,0 +1,63 @@
+"""`--daemon`: leave the terminal, but only once it is known whether the service starts.
+
+The caller's process waits for a word from the daemon and exits with its status. Until then the daemon keeps the
+terminal's standard error, so that the reason of a failure is seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+_FAILED = 1
+
+
+class Daemon:
+    """The daemon's side after `detach`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def started(self) -> None:
+        """The service serves: let the caller go with status 0, and give its terminal back."""
+        forget_terminal()
+        self._report(0)
+
+    def ended(self, status: int) -> None:
+        """The service has ended; the caller, if it still waits, exits with this status."""
+        self._report(status)
+
+    def _report(self, status: int) -> None:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):  # the caller may have been interrupted
+                os.write(self._descriptor, bytes([status]))
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def detach() -> Daemon:
+    """Become a daemon: only the new process returns. The caller's process exits as the daemon says.
+
+    Raises:
+        OSError: the system refuses to fork.
+    """
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        word = os.read(reader, 1)
+        os._exit(word[0] if word else _FAILED)
+    os.close(reader)
+    os.setsid()
+    # Not the leader of its session, the daemon can never get a terminal again.
+    if os.fork():
+        os._exit(0)
+    return Daemon(writer)
+
+
+def forget_terminal() -> None:
+    """Point the three standard descriptors to nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        os.dup2(nowhere, descriptor)
+    if nowhere > 2:
+        os.close(nowhere)

@@ -1,0 +1,220 @@
+"""Which listener belongs to which slot: opening, keeping, closing. The arbiter owns all of them.
+
+Each TCP bind has one `SO_REUSEPORT` socket per slot where the system can; everything else is one socket that all
+workers share. A bind that two configurations have in common keeps its sockets, and so what waits in their queues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from socket import socket
+from typing import TypeAlias
+
+from ..config.binds import Bind, BindKind
+from ..config.config import Config
+from ..config.settings import Settings
+from ..config.sockets import (
+    BindError,
+    Listener,
+    SocketSettings,
+    open_bind,
+    open_copy,
+    socket_url,
+    supports_reuse_port,
+)
+from .messages import ListenerKeys
+
+Place: TypeAlias = tuple[Bind, bool]
+
+
+@dataclass(slots=True)
+class _Group:
+    """The sockets of one address: one for each slot, or only `shared`."""
+
+    own: dict[int, Listener] = field(default_factory=dict[int, Listener])
+    shared: Listener | None = None
+    file: tuple[str, int] | None = None
+
+    def listeners(self) -> list[Listener]:
+        return [*self.own.values(), *([] if self.shared is None else [self.shared])]
+
+
+class ListenerTable:
+    """All listeners of one arbiter. Nothing here blocks, but for resolving host names in `open`."""
+
+    def __init__(self) -> None:
+        self._places: dict[Place, list[_Group]] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._last_key = 0
+
+    def open(self, settings: Settings, slots: Iterable[int]) -> ListenerKeys:
+        """Open what these settings bind and is not open yet, for each of `slots`.
+
+        Returns the listeners of these settings, slots of earlier calls included.
+
+        Raises:
+            BindError: one cannot be opened; then all is as it was before.
+        """
+        before = set(self._listeners)
+        slots = list(slots)
+        try:
+            places = list(self._wanted(settings, slots))
+            for place in places:
+                self._extend(place, settings, slots)
+        except (OSError, BindError) as error:
+            self.close(set(self._listeners) - before)
+            raise (
+                error if isinstance(error, BindError) else BindError(f"cannot open a listener: {error}")
+            ) from error
+        return self._keys(places, slots)
+
+    def get(self, keys: Iterable[int]) -> tuple[Listener, ...]:
+        """The listeners with these keys; such as are closed already are left out."""
+        return tuple(self._listeners[key] for key in sorted(keys) if key in self._listeners)
+
+    def urls(self, settings: Settings) -> list[str]:
+        """The real addresses of these settings' binds, such as http://127.0.0.1:8000."""
+        groups = [group for place in _places(settings) for group in self._places.get(place, [])]
+        return [socket_url(one.sock, one.secure) for group in groups for one in group.listeners()[:1]]
+
+    def keys(self) -> frozenset[int]:
+        """All that are open."""
+        return frozenset(self._listeners)
+
+    def close_all(self) -> None:
+        """The end: see `close`."""
+        self.close(self.keys())
+
+    def close(self, keys: Iterable[int]) -> None:
+        """Close our copies; the file of a Unix socket is removed if it is still the one that we made."""
+        for key in set(keys) & self._listeners.keys():
+            self._listeners.pop(key).sock.close()
+        for place, groups in list(self._places.items()):
+            for group in groups:
+                self._prune(group)
+            self._places[place] = [group for group in groups if group.listeners()]
+            if not self._places[place]:
+                del self._places[place]
+
+    def keep_only(self, keys: Iterable[int]) -> None:
+        """In a worker: close the copies of all other listeners; files stay."""
+        for key in self._listeners.keys() - set(keys):
+            self._listeners.pop(key).sock.close()
+
+    def _prune(self, group: _Group) -> None:
+        group.own = {slot: one for slot, one in group.own.items() if one.key in self._listeners}
+        if group.shared is not None and group.shared.key not in self._listeners:
+            group.shared = None
+            if group.file is not None:
+                _remove_file(*group.file)
+
+    def _wanted(self, settings: Settings, slots: Sequence[int]) -> Iterator[Place]:
+        """The places of the settings, each with its groups in the table."""
+        if _makes_its_own(settings):
+            yield from self._made_by_config(settings)
+            return
+        for place in _places(settings):
+            if place not in self._places:
+                self._places[place] = self._other_way(place) or self._open(place, settings, slots)
+            yield place
+
+    def _made_by_config(self, settings: Settings) -> Iterator[Place]:
+        """`Config.create_sockets` was overridden: its sockets are shared, and made only once."""
+        present = [place for place in self._places if place[0].text == "create_sockets"]
+        if present:
+            yield from present
+            return
+        sockets = settings.config.create_sockets()
+        for is_secure, made in ((True, sockets.secure_sockets), (False, sockets.insecure_sockets)):
+            for sock in made:
+                sock.setblocking(False)
+                bind = Bind("create_sockets", BindKind.DESCRIPTOR, fd=sock.fileno())
+                self._places[bind, is_secure] = [self._group(bind, is_secure, [sock], None)]
+                yield bind, is_secure
+
+    def _open(self, place: Place, settings: Settings, slots: Sequence[int]) -> list[_Group]:
+        bind, is_secure = place
+        own = list(slots) if supports_reuse_port(bind) and settings.reuse_port is not False else None
+        made = open_bind(bind, _socket_settings(settings), len(own) if own else None)
+        return [self._group(bind, is_secure, sockets, own) for sockets in made]
+
+    def _group(self, bind: Bind, is_secure: bool, sockets: list[socket], slots: list[int] | None) -> _Group:
+        if slots:
+            pairs = zip(slots, sockets, strict=True)
+            return _Group({slot: self._add(sock, bind, is_secure, False) for slot, sock in pairs})
+        return _Group(shared=self._add(sockets[0], bind, is_secure, True), file=_file_of(bind))
+
+    def _other_way(self, place: Place) -> list[_Group] | None:
+        """The same address with TLS instead of without, or the reverse: the same sockets under other keys."""
+        bind, is_secure = place
+        groups = self._places.get((bind, not is_secure))
+        if groups is None:
+            return None
+        return [
+            _Group(
+                {slot: self._copy(one, is_secure) for slot, one in group.own.items()},
+                None if group.shared is None else self._copy(group.shared, is_secure),
+            )
+            for group in groups
+        ]
+
+    def _copy(self, listener: Listener, is_secure: bool) -> Listener:
+        return self._add(listener.sock.dup(), listener.bind, is_secure, listener.shared)
+
+    def _extend(self, place: Place, settings: Settings, slots: Sequence[int]) -> None:
+        bind, is_secure = place
+        for group in self._places[place]:
+            if group.shared is None:
+                model = next(iter(group.own.values())).sock
+                for slot in slots:
+                    if slot not in group.own:
+                        sock = open_copy(model, settings.backlog)
+                        group.own[slot] = self._add(sock, bind, is_secure, False)
+
+    def _add(self, sock: socket, bind: Bind, is_secure: bool, is_shared: bool) -> Listener:
+        self._last_key += 1
+        listener = Listener(self._last_key, sock, bind, is_secure, is_shared)
+        self._listeners[listener.key] = listener
+        return listener
+
+    def _keys(self, places: Sequence[Place], slots: Iterable[int]) -> ListenerKeys:
+        groups = [group for place in places for group in self._places[place]]
+        known = {*slots, *(slot for group in groups for slot in group.own)}
+        own = {
+            slot: frozenset(group.own[slot].key for group in groups if slot in group.own) for slot in known
+        }
+        return ListenerKeys(own, frozenset(group.shared.key for group in groups if group.shared is not None))
+
+
+def _places(settings: Settings) -> list[Place]:
+    """What is to be bound, once each, and whether TLS is spoken there."""
+    if not settings.ssl_enabled:
+        return list(dict.fromkeys((bind, False) for bind in settings.bind))
+    both = [(bind, True) for bind in settings.bind] + [(bind, False) for bind in settings.insecure_bind]
+    return list(dict.fromkeys(both))
+
+
+def _makes_its_own(settings: Settings) -> bool:
+    return type(settings.config).create_sockets is not Config.create_sockets
+
+
+def _socket_settings(settings: Settings) -> SocketSettings:
+    return SocketSettings(
+        backlog=settings.backlog, umask=settings.umask, user=settings.user, group=settings.group
+    )
+
+
+def _file_of(bind: Bind) -> tuple[str, int] | None:
+    if bind.kind is not BindKind.UNIX:
+        return None
+    path = os.path.abspath(bind.path)
+    return path, os.stat(path).st_ino
+
+
+def _remove_file(path: str, inode: int) -> None:
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)

@@ -1,0 +1,63 @@
+"""The PID file: written whole or not at all, never over that of a living arbiter, removed only if it is still ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+
+
+class PIDFileError(Exception):
+    """The file cannot be written; one sentence for the operator. Exit status 1."""
+
+
+def write(path: str) -> None:
+    """Write this process's id.
+
+    Raises:
+        PIDFileError: a living process is named in it already, or the file cannot be written.
+    """
+    owner = read(path)
+    if owner is not None and owner != os.getpid() and _is_alive(owner):
+        raise PIDFileError(f"{path} names process {owner}, which is running; stop it or choose another file")
+    directory = os.path.dirname(os.path.abspath(path))
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=".pid-")
+    except OSError as error:
+        raise PIDFileError(f"cannot write the PID file {path}: {error.strerror}") from error
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(f"{os.getpid()}\n")
+        os.rename(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise PIDFileError(f"cannot write the PID file {path}: {error.strerror}") from error
+
+
+def remove(path: str) -> None:
+    """Remove the file if it names this process; another arbiter's stays."""
+    if read(path) == os.getpid():
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def read(path: str) -> int | None:
+    """The process that the file names, None if there is no such file or it names none."""
+    try:
+        with open(path, encoding="ascii") as file:
+            number = int(file.read(32))
+    except (OSError, ValueError):
+        return None
+    return number if number > 0 else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,147 @@
+"""What the plan knows: slots, workers, generations. Plain data and questions about it, no decisions."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from ..config.supervision import Failed
+from .lifecycle import WorkerState
+from .messages import Exit, Limits, ListenerKeys
+
+
+class Mode(enum.Enum):
+    """What the whole service is about."""
+
+    RUNNING = "running"
+    PAUSED = "paused"  # WINCH: no workers, listeners open
+    STOPPING = "stopping"
+    QUICK = "stopping quickly"
+
+
+@dataclass(slots=True)
+class Slot:
+    """A worker's numbered place.
+
+    Attributes:
+        number: from 1.
+        is_active: a worker belongs here; a slot that is not keeps its listeners, which siblings adopt.
+        deaths: how often in a row a worker ended here that should not have.
+        not_before: no worker is started here earlier.
+        failure: why no worker became ready here at the first start.
+        is_waiting: with --reload: nothing is started before files change.
+        is_opening: its listeners are being opened.
+    """
+
+    number: int
+    is_active: bool = True
+    deaths: int = 0
+    not_before: float = 0.0
+    failure: Failed | None = None
+    is_waiting: bool = False
+    is_opening: bool = False
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process, from the decision to fork it to its end.
+
+    Attributes:
+        number: unique for the arbiter's life; older workers have lower ones.
+        was_asked: its end is wished.
+        wants_successor: it has served its share.
+        adopted: keys of listeners of other slots that it serves.
+        deadline: when its time in this state is up.
+    """
+
+    number: int
+    slot: int
+    generation: int
+    limits: Limits
+    beat: float
+    state: WorkerState = WorkerState.STARTING
+    pid: int = 0
+    ready_at: float | None = None
+    was_asked: bool = False
+    wants_successor: bool = False
+    failure: Failed | None = None
+    adopted: set[int] = field(default_factory=set[int])
+    deadline: float | None = None
+
+    def __str__(self) -> str:
+        return f"worker {self.slot} (pid {self.pid})" if self.pid else f"worker {self.slot}"
+
+
+@dataclass(slots=True)
+class Generation:
+    """Settings that workers are started with; `sets_count` if its `limits.workers` is to be applied."""
+
+    number: int
+    limits: Limits
+    keys: ListenerKeys
+    sets_count: bool = False
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that `plan.step` knows; it alone changes this.
+
+    Attributes:
+        target: generation that all workers shall have.
+        proven: newest generation of which a worker became ready, None before the first.
+        last_generation, last_worker: numbers given out.
+        is_rereading: the configuration is being read for a new generation.
+        is_replacing: a service manager was told RELOADING and awaits READY.
+        due: when a `Tick` is wanted next.
+    """
+
+    mode: Mode = Mode.RUNNING
+    slots: dict[int, Slot] = field(default_factory=dict[int, Slot])
+    workers: dict[int, Worker] = field(default_factory=dict[int, Worker])
+    generations: dict[int, Generation] = field(default_factory=dict[int, Generation])
+    open_keys: set[int] = field(default_factory=set[int])
+    target: int = 0
+    proven: int | None = None
+    last_generation: int = 1
+    last_worker: int = 0
+    is_announced: bool = False
+    is_replacing: bool = False
+    is_rereading: bool = False
+    status: str = ""
+    exit: Exit | None = None
+    is_over: bool = False
+    due: float | None = None
+
+    @property
+    def is_ending(self) -> bool:
+        return self.mode in (Mode.STOPPING, Mode.QUICK)
+
+    @property
+    def serving(self) -> Generation | None:
+        """The generation that the service stands on."""
+        return self.generations.get(self.target if self.proven is None else self.proven)
+
+    def active(self) -> list[Slot]:
+        """The slots that shall have a worker now."""
+        if self.mode is not Mode.RUNNING:
+            return []
+        return [slot for _, slot in sorted(self.slots.items()) if slot.is_active]
+
+    def ready(self) -> list[Worker]:
+        """The workers in service."""
+        return [worker for worker in self.workers.values() if worker.state is WorkerState.READY]
+
+    def ready_in(self, slot: int) -> list[Worker]:
+        """The workers in service of one slot, oldest first."""
+        return [worker for worker in self.ready() if worker.slot == slot]
+
+    def is_empty(self, slot: int) -> bool:
+        """Nobody serves here or is about to; who leaves on request does not count."""
+        return all(worker.slot != slot or worker.was_asked for worker in self.workers.values())
+
+    def has_starting(self, slot: int) -> bool:
+        """A worker of this slot is between fork and ready, and may still get there."""
+        return any(
+            worker.slot == slot and worker.ready_at is None and not worker.was_asked
+            for worker in self.workers.values()
+        )

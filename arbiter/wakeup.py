@@ -1,0 +1,70 @@
+"""Signals as bytes on a descriptor: handlers do nothing else, the arbiter's loop decides.
+
+Holds the process's signal actions while it is open; they are given back at its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Generator
+from types import FrameType
+
+from .messages import Request
+
+REQUESTS = {
+    signal.SIGTERM: Request.STOP,
+    signal.SIGINT: Request.STOP,
+    signal.SIGQUIT: Request.QUICK,
+    signal.SIGHUP: Request.RELOAD,
+    signal.SIGUSR1: Request.RESTART,
+    signal.SIGUSR2: Request.UPGRADE,
+    signal.SIGTTIN: Request.MORE,
+    signal.SIGTTOU: Request.FEWER,
+    signal.SIGWINCH: Request.PAUSE,
+}
+
+
+class WakeUp:
+    """The readable end."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader = reader
+        self._writer = writer
+
+    def drain(self) -> list[signal.Signals]:
+        """The signals that have arrived, in order; does not block."""
+        numbers = b""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self.reader, 4096):
+                numbers += chunk
+        return [signal.Signals(number) for number in numbers]
+
+    def close_in_child(self) -> None:
+        """Close this process's copies."""
+        os.close(self.reader)
+        os.close(self._writer)
+
+
+@contextlib.contextmanager
+def wake_up() -> Generator[WakeUp, None, None]:
+    """Catch the arbiter's signals while in this context. Only in the main thread."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    numbers = (*REQUESTS, signal.SIGCHLD)
+    previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    previous = {number: signal.signal(number, _ignore) for number in numbers}
+    try:
+        yield WakeUp(reader, writer)
+    finally:
+        for number, action in previous.items():
+            signal.signal(number, action if action is not None else signal.SIG_DFL)
+        signal.set_wakeup_fd(previous_fd)
+        os.close(reader)
+        os.close(writer)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Python needs a handler for the wake-up descriptor to be written to."""

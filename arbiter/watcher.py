@@ -1,0 +1,104 @@
+"""`--reload`: a process beside the arbiter that watches files and says which have changed.
+
+A process of its own, because watchfiles runs threads and the arbiter, which forks, must not. Each line that it
+writes is a JSON list of paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..config.settings import Settings
+
+DEFAULT_INCLUDES = ("*.py",)
+DEFAULT_EXCLUDES = (
+    ".git", ".hg", ".svn", "__pycache__", ".venv", "venv", "node_modules", ".mypy_cache", ".pytest_cache",
+    ".ruff_cache", ".tox", ".nox", ".idea", "*.py[cod]", ".#*", ".*.sw?", "*~", "*.tmp", "*___jb_tmp___", "4913",
+)  # fmt: skip
+
+#: How often the watcher looks whether the arbiter is still there, in milliseconds.
+_LOOK_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is watched. Patterns are those of `fnmatch`, for names and for paths below the directory."""
+
+    directories: tuple[str, ...]
+    includes: tuple[str, ...]
+    excludes: tuple[str, ...]
+    is_polling: bool
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Watch:
+        """Patterns of the settings add to the defaults."""
+        directories = settings.reload_dirs or [settings.app_dir or os.curdir]
+        return cls(
+            tuple(dict.fromkeys(os.path.abspath(directory) for directory in directories)),
+            tuple(dict.fromkeys((*DEFAULT_INCLUDES, *settings.reload_includes))),
+            tuple(dict.fromkeys((*DEFAULT_EXCLUDES, *settings.reload_excludes))),
+            settings.reload_poll,
+        )
+
+    def matches(self, path: str) -> bool:
+        """Whether a change of this file counts."""
+        below = next(
+            (Path(path).relative_to(d) for d in self.directories if Path(path).is_relative_to(d)), None
+        )
+        if below is None:
+            return False
+        if any(_fits(below, pattern, with_parents=True) for pattern in self.excludes):
+            return False
+        return any(_fits(below, pattern, with_parents=False) for pattern in self.includes)
+
+    def __str__(self) -> str:
+        how = ", by polling" if self.is_polling else ""
+        return f"{', '.join(self.directories)} ({', '.join(self.includes)}{how})"
+
+
+def _fits(path: Path, pattern: str, *, with_parents: bool) -> bool:
+    names = path.parts if with_parents else (path.name,)
+    return fnmatch(str(path), pattern) or any(fnmatch(name, pattern) for name in names)
+
+
+def run(watch: Watch, descriptor: int, arbiter: int) -> int:
+    """Write a line to `descriptor` for each set of changes, until the arbiter with that pid is gone. Blocks.
+
+    Imports watchfiles, which starts threads: only for a process of its own.
+    """
+    from watchfiles import watch as watch_files
+
+    changes = watch_files(
+        *watch.directories,
+        watch_filter=lambda _, path: watch.matches(path),
+        debounce=400,
+        rust_timeout=_LOOK_MS,
+        yield_on_timeout=True,
+        raise_interrupt=False,
+        force_polling=watch.is_polling or None,
+    )
+    with contextlib.suppress(BrokenPipeError):
+        for found in changes:
+            if os.getppid() != arbiter:
+                break
+            if found:
+                os.write(descriptor, _line(path for _, path in found))
+    return 0
+
+
+def _line(paths: Iterable[str]) -> bytes:
+    # A pipe takes up to PIPE_BUF (at least 512, here 4096) bytes in one piece; nobody reads more than a few names.
+    chosen: list[str] = []
+    for path in sorted(paths):
+        chosen.append(os.path.relpath(path))
+        if sum(map(len, chosen)) > 1000:
+            break
+    return json.dumps(chosen).encode() + b"\n"

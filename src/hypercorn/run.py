@@ -1,0 +1,205 @@
+"""`run(config)`: a whole server from its configuration, until it ends; what the command does.
+
+Wires the four parts together: settings, log targets, listeners, and then either the arbiter with forked workers or,
+for `workers = 0`, one worker in this very process.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from time import monotonic
+
+from .arbiter import daemon, pidfile
+from .arbiter.banner import banner
+from .arbiter.child import Child
+from .arbiter.listeners import ListenerTable
+from .arbiter.master import Master, Service
+from .arbiter.notify import Notifier, passed_descriptors
+from .config.binds import Bind, parse_bind
+from .config.config import Config
+from .config.errors import ConfigError
+from .config.settings import Settings
+from .config.sockets import BindError, Listener
+from .workers import logs
+from .workers.supervision import Counter, Failure, Unsupervised
+
+__all__ = ["run"]
+
+logger = logging.getLogger("hypercorn.error")
+
+EXIT_CLEAN = 0
+EXIT_FAILED = 1
+EXIT_WRONG_USAGE = 2
+EXIT_NO_APPLICATION = 4
+
+#: Counters of events, which do not fall when a worker ends.
+LASTING = frozenset({Counter.CONNECTIONS_TOTAL, Counter.REQUESTS_TOTAL, Counter.BYTES_SENT, Counter.ERRORS})
+
+
+def run(config: Config) -> int:
+    """Serve until told to stop, by a signal; returns the exit status of the design.
+
+    Blocks, and uses the process: signal actions, process title, log targets, with `daemon` a fork. Only for the main
+    thread. Mistakes are told on standard error, not raised.
+    """
+    passed = tuple(parse_bind(f"fd://{descriptor}") for descriptor in passed_descriptors(os.environ))
+    try:
+        settings = _settings(config, passed)
+        if settings.chdir is not None:
+            os.chdir(settings.chdir)
+    except (ConfigError, OSError) as error:
+        return _fail(EXIT_WRONG_USAGE, str(error))
+    process = daemon.detach() if settings.daemon else None
+    with ExitStack() as stack:
+        status = _serve(config, settings, passed, (stack, process))
+    if process is not None:
+        process.ended(status)
+    return status
+
+
+def _settings(config: Config, passed: tuple[Bind, ...]) -> Settings:
+    """The settings of `config`; sockets that were passed to us replace its binds."""
+    settings = config.resolve()
+    if passed:
+        settings = settings.replace(bind=passed, insecure_bind=(), quic_bind=())
+    if settings.use_reloader and settings.workers == 0:
+        # Code is replaced by replacing the worker, so there must be one.
+        settings = settings.replace(workers=1)
+    return settings
+
+
+def _serve(
+    config: Config,
+    settings: Settings,
+    passed: tuple[Bind, ...],
+    surroundings: tuple[ExitStack, daemon.Daemon | None],
+) -> int:
+    stack, process = surroundings
+    listeners = ListenerTable()
+    try:
+        logs.configure(settings)
+        if settings.pid_path is not None:
+            path = os.path.abspath(settings.pid_path)
+            pidfile.write(path)
+            stack.callback(pidfile.remove, path)
+        stack.callback(listeners.close_all)
+        if settings.workers == 0:
+            listeners.open(settings.replace(reuse_port=False), [1])
+        else:
+            listeners.open(settings, range(1, settings.workers + 1))
+    except logs.LogConfigurationError as error:
+        return _fail(EXIT_WRONG_USAGE, str(error))
+    except (BindError, pidfile.PIDFileError) as error:
+        return _fail(EXIT_FAILED, str(error))
+    for line in banner(settings, listeners.urls(settings)):
+        logger.info("%s", line)
+    notifier = Notifier.from_environment(os.environ)
+    on_start = process.started if process is not None else _nothing
+    if settings.workers == 0:
+        return _serve_here(settings, listeners, notifier, on_start)
+    return _serve_supervised(config, passed, (settings, listeners, notifier, on_start))
+
+
+def _serve_here(
+    settings: Settings, listeners: ListenerTable, notifier: Notifier, on_start: Callable[[], None]
+) -> int:
+    from .workers.boot import run_worker
+
+    alone = _Alone(notifier, listeners.urls(settings), on_start)
+    status = run_worker(settings, listeners.get(listeners.keys()), alone)
+    return status if alone.reason is None else _fail(status, alone.reason)
+
+
+def _serve_supervised(
+    config: Config,
+    passed: tuple[Bind, ...],
+    prepared: tuple[Settings, ListenerTable, Notifier, Callable[[], None]],
+) -> int:
+    settings, listeners, notifier, on_start = prepared
+    worker: Callable[[Settings, Sequence[Listener], Child], int] = _worker
+    if settings.preload_app:
+        from .workers.application import ApplicationError
+
+        try:
+            worker = _preloaded(settings)
+        except ApplicationError as error:
+            logger.error("%s", error.report())
+            return _fail(EXIT_NO_APPLICATION, error.sentence)
+    service = Service(
+        settings,
+        listeners,
+        worker,
+        reread=lambda: _settings(config.reloaded(), passed),
+        configure_logs=logs.configure,
+        reopen_logs=logs.reopen,
+        counters=len(Counter),
+        lasting=LASTING,
+        notifier=notifier,
+        on_start=on_start,
+    )
+    end = Master(service).run()
+    return end.status if not end.reason else _fail(end.status, end.reason)
+
+
+def _worker(settings: Settings, listeners: Sequence[Listener], supervisor: Child) -> int:
+    """In the worker's process. Its imports come here, so that the arbiter stays small."""
+    from .workers.boot import run_worker
+
+    return run_worker(settings, listeners, supervisor)
+
+
+def _preloaded(settings: Settings) -> Callable[[Settings, Sequence[Listener], Child], int]:
+    """A worker that inherits the application, and the server's own code, from this process."""
+    from .workers.application import load_application
+    from .workers.boot import run_worker
+
+    application = load_application(settings)
+    gc.collect()
+    # What exists now is never looked at by the collectors of the workers, whose pages so stay shared.
+    gc.freeze()
+    return lambda settings, listeners, supervisor: run_worker(settings, listeners, supervisor, application)
+
+
+class _Alone(Unsupervised):
+    """The supervisor of the worker in this process: it tells what the arbiter would tell."""
+
+    def __init__(self, notifier: Notifier, urls: Sequence[str], on_start: Callable[[], None]) -> None:
+        super().__init__()
+        self.reason: str | None = None
+        self._notifier = notifier
+        self._urls = urls
+        self._on_start = on_start
+        self._next_ping = 0.0
+
+    def beat(self, now: float) -> None:
+        if self._notifier.ping_seconds is not None and now >= self._next_ping:
+            self._next_ping = now + self._notifier.ping_seconds
+            self._notifier.ping()
+
+    def ready(self) -> None:
+        for url in self._urls:
+            logger.info("Running on %s (CTRL + C to quit)", url)
+        self._notifier.ready("serving without workers")
+        self.beat(monotonic())
+        self._on_start()
+
+    def failed(self, failure: Failure, reason: str) -> None:
+        self.reason = reason
+
+    def draining(self) -> None:
+        self._notifier.stopping("stopping")
+
+
+def _fail(status: int, reason: str) -> int:
+    for line in reason.splitlines():
+        print(f"hypercorn: {line}", file=sys.stderr)
+    return status
+
+
+def _nothing() -> None:
+    """Nobody waits to hear that the service serves."""
