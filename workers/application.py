@@ -76,11 +76,15 @@ def load_application(settings: Settings) -> LoadedApplication:
     Raises:
         ApplicationError: it is not there, fails to import, or is nothing that can be served.
     """
-    target = parse_target(settings.application_path)
-    module = import_target(target, settings.app_dir)
-    expression = target.expression or ("create_app" if settings.factory else "app")
+    return load_target(parse_target(settings.application_path), settings.app_dir, settings.factory)
+
+
+def load_target(target: Target, app_dir: str | None = None, factory: bool = False) -> LoadedApplication:
+    """As `load_application`, for a string that is taken apart already."""
+    module = import_target(target, app_dir)
+    expression = target.expression or ("create_app" if factory else "app")
     value = evaluate(expression, module)
-    if settings.factory:
+    if factory:
         value = _call(value, (), {}, expression)
     return classify(value, target.mode, f"'{module.__name__}:{expression}'")
 
