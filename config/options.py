@@ -480,21 +480,18 @@ class MetricOptions:
         None,
         "--statsd-host",
         metavar="HOST:PORT",
-        without_effect="figures are not sent to statsd yet",
         help="where to send figures for statsd",
     )
     statsd_prefix: str = option(
         "",
         "--statsd-prefix",
         metavar="TEXT",
-        without_effect="figures are not sent to statsd yet",
         help="what the names of the figures begin with",
     )
     dogstatsd_tags: str = option(
         "",
         "--dogstatsd-tags",
         metavar="TAGS",
-        without_effect="figures are not sent to statsd yet",
         help="tags for figures, with commas between them",
     )
 

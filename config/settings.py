@@ -68,10 +68,13 @@ class Settings(Options):
     __replace__ = replace
 
 
-def without_effect(settings: Settings | Config) -> list[str]:
-    """A sentence for each setting that was given and does nothing yet."""
-    return [
+def without_effect(settings: Settings) -> list[str]:
+    """A sentence for each setting that was given and does nothing, yet or in this configuration."""
+    sentences = [
         f"{option.flag} has no effect: {option.without_effect}"
         for name, option in TABLE.items()
         if option.without_effect is not None and getattr(settings, name) not in (option.default, ())
     ]
+    if settings.insecure_bind and not settings.ssl_enabled:
+        sentences.append("--insecure-bind has no effect: without --certfile, --bind is in clear text")
+    return sentences

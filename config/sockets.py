@@ -159,14 +159,14 @@ def socket_url(sock: socket.socket, secure: bool) -> str:
 
 def _open_inet(bind: Bind, settings: SocketSettings, copies: int | None) -> list[list[socket.socket]]:
     addresses = _resolve(bind, settings.kind)
-    for attempt in range(_PORT_ATTEMPTS):
+    for _ in range(1, _PORT_ATTEMPTS):
         try:
             return _open_addresses(bind, addresses, settings, copies)
         except OSError as error:
             # The port that the kernel chose on the first address may be taken on the second: choose again.
-            if bind.port or error.errno != errno.EADDRINUSE or attempt == _PORT_ATTEMPTS - 1:
+            if bind.port or error.errno != errno.EADDRINUSE:
                 raise
-    raise AssertionError("unreachable")
+    return _open_addresses(bind, addresses, settings, copies)
 
 
 def _open_addresses(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pickle
+import socket
 import ssl
 import subprocess
 import sys
@@ -473,12 +474,48 @@ def test_settings_do_not_follow_the_configuration() -> None:
 
 def test_settings_without_effect_are_named() -> None:
     assert without_effect(Config().resolve()) == []
-    used = Config.from_mapping(quic_bind=["127.0.0.1:1"], certfile="c")
-    assert (
-        without_effect(used.resolve())
-        == without_effect(used)
-        == ["--quic-bind has no effect: HTTP/3 is not served yet"]
-    )
+    config = Config.from_mapping(quic_bind=["127.0.0.1:1"], insecure_bind="127.0.0.1:2")
+    assert without_effect(config.resolve()) == [
+        "--quic-bind has no effect: HTTP/3 is not served yet",
+        "--insecure-bind has no effect: without --certfile, --bind is in clear text",
+    ]
+    config.certfile = "c"
+    assert len(without_effect(config.resolve())) == 1
+
+
+def test_statsd_has_a_logger_of_its_own() -> None:
+    class Statsd:
+        pass
+
+    config = Config()
+    default = config.logger_class
+    config.set_statsd_logger_class(Statsd)
+    assert config.logger_class is default
+    config.statsd_host = "localhost:8125"
+    config.set_statsd_logger_class(Statsd)
+    assert config.logger_class is Statsd
+    config.logger_class = FakeLogger
+    config.set_statsd_logger_class(Statsd)
+    assert config.logger_class is FakeLogger
+
+
+@pytest.mark.parametrize("name", ["no_such_module_at_all.Logger", "logging.no_such_class", "Logger"])
+def test_a_logger_class_that_is_nowhere(name: str) -> None:
+    config = Config.from_mapping(logger_class=name)
+    with pytest.raises(ImportError):
+        _ = config.logger_class
+
+
+def test_quic_is_announced() -> None:
+    config = Config()
+    config.include_date_header = config.include_server_header = False
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        config._set_quic_addresses([sock])
+        port = sock.getsockname()[1]
+    assert config.response_headers("h2") == [(b"alt-svc", f'h3=":{port}"; ma=3600'.encode())]
+    config.alt_svc_headers = ["clear"]
+    assert config.response_headers("h2") == [(b"alt-svc", b"clear")]
 
 
 def test_importing_stays_cheap() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -96,6 +97,46 @@ def test_every_address_of_a_host_name_has_the_same_port(opened: Open) -> None:
     assert len({sock.family for [sock] in groups}) == len(groups)
 
 
+@pytest.fixture
+def name_service(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def answer(*addresses: str) -> None:
+        def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in addresses]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    return answer
+
+
+def test_addresses_of_a_name_that_the_machine_lacks_are_passed_over(
+    opened: Open, name_service: Callable[..., None]
+) -> None:
+    name_service("203.0.113.77", "127.0.0.1")
+    [[sock]] = opened("name:0")
+    assert sock.getsockname()[0] == "127.0.0.1"
+    name_service("203.0.113.77", "203.0.113.78")
+    with pytest.raises(BindError, match="no interface of this machine"):
+        opened("name:0")
+
+
+@pytest.mark.parametrize("copies", [None, pytest.param(2, marks=reuses_ports)])
+def test_no_address_stays_open_when_one_fails(
+    opened: Open, name_service: Callable[..., None], copies: int | None
+) -> None:
+    [[other]] = opened("127.0.0.1:0")
+    name_service("127.0.0.2", "127.0.0.1")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(BindError, match="the address is in use"):
+        opened(f"name:{other.getsockname()[1]}", None, copies)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_there_is_an_end_to_choosing_ports(opened: Open, name_service: Callable[..., None]) -> None:
+    name_service("127.0.0.1", "127.1")  # the same address: no port is free on both
+    with pytest.raises(BindError, match="the address is in use"):
+        opened("name:0")
+
+
 def test_an_empty_host_is_every_ipv4_address(opened: Open) -> None:
     [[sock]] = opened(":0")
     assert sock.getsockname()[0] == "0.0.0.0"
@@ -135,8 +176,8 @@ def test_a_port_in_use_is_one_sentence(opened: Open) -> None:
 
 
 def test_an_address_that_no_interface_has(opened: Open) -> None:
-    with pytest.raises(BindError, match=r"^cannot bind 192\.0\.2\.1:0: no interface of this machine"):
-        opened("192.0.2.1:0")
+    with pytest.raises(BindError, match=r"^cannot bind 203\.0\.113\.77:0: no interface of this machine"):
+        opened("203.0.113.77:0")
 
 
 def test_a_name_that_nobody_knows(opened: Open) -> None:
@@ -188,6 +229,22 @@ def test_a_unix_socket_that_is_answered_stays(opened: Open, tmp_path: Path) -> N
     sock.accept()[0].close()  # the question whether anybody is there
     sock.accept()[0].close()
     assert reaches(sock)
+
+
+def test_a_unix_socket_whose_queue_is_full_stays(opened: Open, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    opened(f"unix:{path}", SocketSettings(backlog=0))
+    with contextlib.ExitStack() as stack, contextlib.suppress(BlockingIOError):
+        while True:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            client.connect(path)
+    with socket.socket(socket.AF_UNIX) as last:
+        last.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            last.connect(path)
+        with pytest.raises(BindError, match="the address is in use"):
+            opened(f"unix:{path}")
 
 
 def test_a_file_in_the_way_stays(opened: Open, tmp_path: Path) -> None:
