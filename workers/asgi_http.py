@@ -134,7 +134,7 @@ class HTTPExchange:
             "type": "http",
             "asgi": {"spec_version": "2.4", "version": "3.0"},
             "http_version": request.http_version,
-            "method": request.method,
+            "method": request.method.upper(),
             "scheme": connection.scheme,
             "path": path,
             "raw_path": raw_path,

@@ -116,7 +116,8 @@ def test_a_slow_body_times_out(serve: Serve) -> None:
     gate = Gate()
     client = serve(gate, read_timeout=0.1).connect()
     gate.enter(client)
-    assert b" 408 " in client.rest().split(b"\r\n")[0] + b" 408 "  # answered or cut, but never left open
+    assert client.response()[0] == 408
+    assert client.rest() == b""
 
 
 def test_other_server_names_get_404(serve: Serve) -> None:
@@ -176,8 +177,8 @@ def test_a_request_that_never_ends_is_cancelled_after_the_graceful_timeout(serve
     assert gate.entered.acquire(timeout=10)
     server.stop()
     server.join()
-    with pytest.raises((ConnectionResetError, AssertionError)):
-        client.response()
+    status, fields, _ = client.response()
+    assert (status, fields["connection"]) == (500, "close")
 
 
 def test_what_waits_in_the_listen_queue_is_served_at_a_stop(serve: Serve) -> None:
