@@ -59,7 +59,8 @@ class Writing(enum.Enum):
 # Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
 _R_HEAD, _R_BODY, _R_LATER, _R_TUNNEL, _R_NOTHING = Reading
 _W_NOTHING, _W_HEAD, _W_HELD, _W_LENGTH, _W_CHUNKS, _W_UNTIL_CLOSE, _W_NO_CONTENT, _W_TUNNEL = Writing
-_OPEN = Closing.OPEN
+#: Nothing of the final response is on its way.
+_UNANSWERED = frozenset({_W_NOTHING, _W_HEAD, _W_HELD})
 
 #: Input that waits behind the open exchange above which reading pauses.
 _MAX_WAITING = 65536
@@ -161,8 +162,9 @@ class HTTP1Engine:
     def receive_data(self, data: bytes, now: float) -> None:
         reading = self._reading
         if reading is _R_HEAD:
-            if not self._buffer and data.find(b"\r\n\r\n") == len(data) - 4 > 0 and data[0] != 13:
-                # One whole head and nothing else: most requests of most clients.
+            if not self._buffer and data.find(b"\r\n\r\n") == len(data) - 4 > 0 and data[0] not in b"\rP":
+                # One whole head and nothing else: most requests of most clients. (CR: empty lines come first; P: it
+                # may be the beginning of the HTTP/2 preface.)
                 self._take_head(data, now)
                 return
             self._buffer_head(data, now)
@@ -186,10 +188,12 @@ class HTTP1Engine:
 
     def _abandon(self) -> None:
         """The rest of the open request will never come."""
-        is_cut = self._writing not in (_W_NOTHING, _W_HEAD, _W_HELD)
         if self._open:
             self.events.append(StreamClosed(self._open))
-        self._close(Closing.ABORT if is_cut else Closing.AFTER_FLUSH)
+        if self._writing in _UNANSWERED:
+            self._close(Closing.AFTER_FLUSH)
+        else:
+            self._cut()
 
     def handle_deadline(self, now: float) -> None:
         if now < self.deadline:
@@ -239,13 +243,13 @@ class HTTP1Engine:
     def _skip_empty_lines(self) -> bool:
         """Drop empty lines before a request line; tell whether anything else is there."""
         buffer = self._buffer
-        while buffer.startswith(b"\r\n"):
+        while buffer.startswith(b"\r\n") and self._skipped <= _MAX_EMPTY_LINES:
             del buffer[:2]
             self._skipped += 2
         if self._skipped > _MAX_EMPTY_LINES:
             self._refuse(Refusal(400, "empty lines instead of a request (RFC 9112 §2.2)"))
             return False
-        return bool(buffer) and buffer != b"\r"
+        return not b"\r".startswith(buffer)
 
     def _read_preface(self) -> bool:
         """Tell whether the buffer begins with the HTTP/2 preface, or may yet; with all of it, switch."""
@@ -270,10 +274,10 @@ class HTTP1Engine:
             if line >= 0 and buffer.find(b"\r\n") == line:
                 rules.split_request_line(buffer[:line])
             limit = parameters.limit_request_line or parameters.max_head_size
-            if len(buffer) > limit + 2 and (line := buffer.find(b"\r\n", 0, limit + 2)) < 0:
+            if len(buffer) >= limit + 2 and buffer.find(b"\r\n", 0, limit + 2) < 0:
                 raise Refusal(414, "the request line is too long")
             if len(buffer) >= parameters.max_head_size:
-                raise Refusal(431, "the head is too large")
+                rules.refuse_large_head(buffer, parameters)
         except Refusal as refusal:
             self._refuse(refusal)
 
@@ -318,8 +322,8 @@ class HTTP1Engine:
         settings = upgrade.read_settings(request, self._reader.facts)
         if settings is None:
             return False
-        self._out.append(response.informational(101, [(b"connection", b"Upgrade"), (b"upgrade", b"h2c")]))
-        request.fields = upgrade.end_to_end_fields(request.fields)
+        self._out.append(upgrade.SWITCHING)
+        request.fields = [(name.lower(), value) for name, value in request.fields]
         self.events.append(SwitchToHTTP2(request, settings, bytes(self._buffer)))
         self._leave()
         return True
@@ -329,6 +333,11 @@ class HTTP1Engine:
         self._reading = _R_NOTHING
         self._buffer.clear()
         self.deadline = NEVER
+
+    def _take_buffer(self) -> bytes:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
 
     # ---- bodies
 
@@ -340,9 +349,7 @@ class HTTP1Engine:
         self._unconsumed = 0
         self._await_content(now)
         if self._buffer:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            self._receive_body(data, now)
+            self._receive_body(self._take_buffer(), now)
 
     def _await_content(self, now: float) -> None:
         timeout = self._parameters.read_timeout
@@ -427,14 +434,14 @@ class HTTP1Engine:
         if self._writing is not _W_HEAD:
             raise LocalProtocolError("a second response head was sent")
         if status < 200:
-            self._accept_upgrade(status, fields)
+            self._accept_upgrade(status, fields, now)
             return
         self._head = self._writer.write(status, fields)
         self._writing = _W_HELD
         if status in (204, 205, 304):
             self._send_bodiless_head(status)
 
-    def _accept_upgrade(self, status: int, fields: Fields) -> None:
+    def _accept_upgrade(self, status: int, fields: Fields, now: float) -> None:
         if status != 101 or self._request is None or self._request.upgrade is None:
             raise LocalProtocolError(f"{status} is not a final response to this request")
         fields = [field for field in fields if field[0].lower() not in (b"connection", b"upgrade")]
@@ -445,9 +452,9 @@ class HTTP1Engine:
         self._reading = _R_TUNNEL
         self.wants_read = True
         if self._buffer:
-            data = bytes(self._buffer)
-            self._buffer.clear()
-            self._emit_data(data, False)
+            self._emit_data(self._take_buffer(), False)
+        if self._eof:
+            self.receive_eof(now)
 
     def send_data(self, stream_id: int, data: bytes, end_stream: bool, now: float) -> None:
         if stream_id != self._open:
@@ -561,9 +568,11 @@ class HTTP1Engine:
             self._out.append(self._writer.write_error(500))
             self._close(Closing.AFTER_FLUSH)
         else:
-            self._close(Closing.ABORT)
+            self._cut()
 
     def can_send(self, stream_id: int) -> bool:
+        if stream_id != self._open:
+            return True
         self._wants_writable = not self._is_writable
         return self._is_writable
 
@@ -580,7 +589,8 @@ class HTTP1Engine:
 
     def _finish(self, now: float) -> None:
         """The response is complete."""
-        if self._writing is _W_TUNNEL or not self._persists:
+        is_last = self._is_draining and not self._buffer
+        if self._writing is _W_TUNNEL or is_last or not self._persists:
             self._close(Closing.AFTER_FLUSH)
             return
         self._open = 0
@@ -608,17 +618,26 @@ class HTTP1Engine:
             self._close(Closing.AFTER_FLUSH)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer what breaks a rule, unless an answer is under way already, and end the connection."""
-        method, target, version = rules.describe(self._request, self._buffer)
+        """Answer a request that breaks a rule, unless its answer is under way or done; end the connection."""
+        if self._writing not in _UNANSWERED:
+            self.events.append(StreamClosed(self._open))
+            self._cut()
+            return
         if self._open:
             self.events.append(StreamClosed(self._open))
-        if self._writing in (_W_NOTHING, _W_HEAD, _W_HELD):
+        if self._open or self._reading is _R_HEAD:
+            method, target, version = rules.describe(self._request, self._buffer)
             self.events.append(Refused(refusal.status, refusal.reason, method, target, version))
-            if self._writing is not _W_NOTHING or self._reading is _R_HEAD:
-                self._out.append(self._writer.write_error(refusal.status))
-            self._close(Closing.AFTER_FLUSH)
-        else:
-            self._close(Closing.ABORT)
+            self._out.append(self._writer.write_error(refusal.status))
+        self._close(Closing.AFTER_FLUSH)
+
+    def _cut(self) -> None:
+        """End the connection in the middle of a response, so that the peer notices.
+
+        Framing tells it, and what was sent so far should arrive; without framing only a reset does.
+        """
+        is_framed = self._writing is _W_LENGTH or self._writing is _W_CHUNKS
+        self._close(Closing.AFTER_FLUSH if is_framed else Closing.ABORT)
 
     def _close(self, closing: Closing) -> None:
         self._reading = _R_NOTHING

@@ -22,25 +22,35 @@ def status_line(status: int) -> bytes:
 
 
 @lru_cache(512)
-def _field_name(name: bytes) -> bytes:
+def _lower_name(name: bytes) -> bytes:
     if grammar.TOKEN.fullmatch(name) is None:
         raise LocalProtocolError(f"the response field name {name!r} is not a token")
     return name.lower()
 
 
-def field_lines(fields: Fields) -> bytes:
-    """The lines of `fields`, checked.
+def _check_lines(lines: bytes, count: int, fields: Fields) -> bytes:
+    """Give back `lines`, made of `count` of `fields`, unless a value could end its line.
+
+    All are checked at once. They are counted, too: a value that holds a whole well-formed line passes the grammar.
+    """
+    if grammar.FIELD_LINES.fullmatch(lines) is None or lines.count(b"\n") != count:
+        wrong = [name for name, value in fields if grammar.FIELD_VALUE.fullmatch(value.strip(b" \t")) is None]
+        raise LocalProtocolError(f"the response has an invalid value in {b', '.join(wrong)!r}")
+    return lines
+
+
+def _field_lines(fields: Fields, left_out: frozenset[bytes]) -> bytes:
+    """The lines of those `fields` that are not `left_out`.
 
     Raises:
         LocalProtocolError: a name is not a token, or a value could end its line.
     """
-    lines = b"".join([b"%b: %b\r\n" % (_field_name(name), value.strip(b" \t")) for name, value in fields])
-    # Lines are counted too: a value that holds a whole well-formed line would pass the grammar.
-    if grammar.FIELD_LINES.fullmatch(lines) is None or lines.count(b"\n") != len(fields):
-        for name, value in fields:
-            if grammar.FIELD_VALUE.fullmatch(value) is None:
-                raise LocalProtocolError(f"the response field {name!r} has an invalid value")
-    return lines
+    lines = [
+        b"%b: %b\r\n" % (name, value.strip(b" \t"))
+        for name, value in fields
+        if _lower_name(name) not in left_out
+    ]
+    return _check_lines(b"".join(lines), len(lines), fields)
 
 
 class ResponseHead:
@@ -52,10 +62,9 @@ class ResponseHead:
         is_chunked: the application asked for the chunked coding.
         closes: the application asked for the end of the connection.
         options: the connection options that it set beside close and keep-alive.
-        is_plain: it asked for nothing about the connection.
     """
 
-    __slots__ = ("closes", "content_length", "is_chunked", "is_plain", "options", "start")
+    __slots__ = ("closes", "content_length", "is_chunked", "options", "start")
 
     def __init__(self) -> None:
         self.start = b""
@@ -63,59 +72,68 @@ class ResponseHead:
         self.is_chunked = False
         self.closes = False
         self.options: frozenset[bytes] = frozenset()
-        self.is_plain = True
 
 
 class HeadWriter:
     """Makes the heads of one connection's responses, and remembers the last one."""
 
-    __slots__ = ("_defaults", "_fields", "_generation", "_head", "_status")
+    __slots__ = ("_added", "_added_names", "_defaults", "_fields", "_generation", "_head", "_status")
 
     def __init__(self, defaults: DefaultFields) -> None:
         self._defaults = defaults
         self._generation = -1
+        #: The lines of the default fields of this generation, and their names.
+        self._added = b""
+        self._added_names: frozenset[bytes] = frozenset()
         self._status = 0
         self._fields: Fields = []
         self._head = ResponseHead()
 
     def write(self, status: int, fields: Fields) -> ResponseHead:
-        """The head of a final response (or of 101).
+        """The head of a final response, or of 101.
 
         Raises:
-            LocalProtocolError: a field is not valid, or framing fields contradict each other.
+            LocalProtocolError: a field or the status is not valid, or framing fields contradict each other.
         """
-        if (
-            self._generation == self._defaults.generation
-            and self._status == status
-            and self._fields == fields
-        ):
+        if self._generation != self._defaults.generation:
+            self._renew_defaults()
+        elif self._status == status and self._fields == fields:
             return self._head
         head = self._make(status, fields)
         # A copy, down to the pairs: the caller may change its list.
         self._fields = [(name, value) for name, value in fields]
         self._status = status
-        self._generation = self._defaults.generation
         self._head = head
         return head
 
     def write_error(self, status: int) -> bytes:
         """A whole response without content that ends the connection."""
-        return self._make(status, [(b"content-length", b"0")]).start + b"connection: close\r\n\r\n"
+        return self.write(status, [(b"content-length", b"0")]).start + b"connection: close\r\n\r\n"
+
+    def _renew_defaults(self) -> None:
+        fields = self._defaults.fields
+        self._generation = self._defaults.generation
+        self._added = _field_lines(fields, frozenset())
+        self._added_names = frozenset(name.lower() for name, _ in fields)
 
     def _make(self, status: int, fields: Fields) -> ResponseHead:
+        if not 101 <= status <= 999:
+            raise LocalProtocolError(f"{status} is not a status code")
         head = ResponseHead()
         names: set[bytes] = set()
-        kept: Fields = []
-        for field in fields:
-            name = _field_name(field[0])
+        lines: list[bytes] = []
+        for raw_name, value in fields:
+            name = _lower_name(raw_name)
             names.add(name)
-            if name not in _FRAMING or _read_framing(head, status, name, field[1].strip(b" \t")):
-                kept.append(field)
+            if name not in _FRAMING or _read_framing(head, status, name, value.strip(b" \t")):
+                lines.append(b"%b: %b\r\n" % (raw_name, value.strip(b" \t")))
         if head.is_chunked and head.content_length is not None:
             raise LocalProtocolError("the response has both content-length and transfer-encoding")
-        head.is_plain = not (head.closes or head.options)
-        added = [field for field in self._defaults.fields if field[0] not in names]
-        head.start = status_line(status) + field_lines(kept) + field_lines(added)
+        checked = _check_lines(b"".join(lines), len(lines), fields)
+        added = self._added
+        if not names.isdisjoint(self._added_names):
+            added = _field_lines(self._defaults.fields, frozenset(names))
+        head.start = b"%b%b%b" % (status_line(status), checked, added)
         return head
 
 
@@ -147,11 +165,11 @@ def _read_framing(head: ResponseHead, status: int, name: bytes, value: bytes) ->
 
 def informational(status: int, fields: Fields) -> bytes:
     """A whole 1xx response (RFC 9110 §15.2)."""
-    kept = [field for field in fields if field[0].lower() not in _FRAMING]
-    return status_line(status) + field_lines(kept) + b"\r\n"
+    if not 100 <= status <= 199 or status == 101:
+        raise LocalProtocolError(f"{status} is not the status code of an informational response")
+    return status_line(status) + _field_lines(fields, _FRAMING) + b"\r\n"
 
 
 def trailer_section(fields: Fields) -> bytes:
     """The last chunk and the trailer section, without fields that may not stand there (RFC 9110 §6.5.1)."""
-    kept = [field for field in fields if field[0].lower() not in rules.FORBIDDEN_TRAILERS]
-    return b"0\r\n" + field_lines(kept) + b"\r\n"
+    return b"0\r\n" + _field_lines(fields, rules.FORBIDDEN_TRAILERS) + b"\r\n"

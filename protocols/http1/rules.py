@@ -263,10 +263,10 @@ def check_request(method: bytes, version: str, facts: FieldFacts) -> None:
         raise Refusal(501, "the method has lower-case letters, so it is none that is known (RFC 9110 §9.1)")
 
 
-def refuse_large_head(head: bytes, parameters: HTTP1Parameters) -> None:
-    """Raise the `Refusal` for a complete head above the limit: it depends on where it is too large."""
+def refuse_large_head(head: bytes | bytearray, parameters: HTTP1Parameters) -> None:
+    """Raise the `Refusal` for a head above the limit, complete or not: it depends on where it is too large."""
     limit = parameters.limit_request_line or parameters.max_head_size
-    if head.find(b"\r\n") > limit:
+    if not 0 <= head.find(b"\r\n") <= limit:
         raise Refusal(414, "the request line is too long")
     raise Refusal(431, "the head is too large")
 

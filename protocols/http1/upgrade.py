@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import binascii
 
-from ..events import Fields, Request
+from ..events import Request
 from . import grammar
 from .rules import FieldFacts
 
 #: What a client with prior knowledge begins with (RFC 9113 §3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-#: Not handed on to stream 1: they are about the HTTP/1.1 connection.
-_HOP_BY_HOP = frozenset({b"connection", b"upgrade", b"http2-settings", b"keep-alive", b"proxy-connection"})
+#: The answer that accepts `Upgrade: h2c`.
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
+
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def read_settings(request: Request, facts: FieldFacts) -> bytes | None:
@@ -28,11 +30,3 @@ def read_settings(request: Request, facts: FieldFacts) -> bytes | None:
         return None
     # RFC 9113 §6.5.1: a sequence of settings of six bytes each.
     return settings if len(settings) % 6 == 0 else None
-
-
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
-
-
-def end_to_end_fields(fields: Fields) -> Fields:
-    """`fields` without those that end with the HTTP/1.1 connection."""
-    return [field for field in fields if field[0].lower() not in _HOP_BY_HOP]
