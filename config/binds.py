@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass
 
 DEFAULT_PORT = 8000
+_LARGEST_DESCRIPTOR = 2**31 - 1
 
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?")
 
@@ -80,7 +81,7 @@ def parse_bind(text: str) -> Bind:
         return _parse_unix(text)
     if text.startswith("fd://"):
         number = text.removeprefix("fd://")
-        if not _is_decimal(number):
+        if not _is_decimal(number) or int(number) > _LARGEST_DESCRIPTOR:
             raise ValueError(f"{text!r} is no bind: fd:// wants the number of a descriptor")
         return Bind(text, BindKind.DESCRIPTOR, fd=int(number))
     if "://" in text or "/" in text:
@@ -103,7 +104,7 @@ def _parse_inet(text: str) -> Bind:
     host, port = _split(text)
     if not host and port is None:
         raise ValueError("a bind is empty: write host:port, unix:path or fd://number")
-    if any(character.isspace() for character in host) or "[" in host or "]" in host:
+    if any(character.isspace() or character in "[]\0" for character in host):
         raise ValueError(f"{text!r} is no bind: {host!r} is no host")
     if ":" in host and not _is_ipv6(host):
         raise ValueError(f"{text!r} is no bind: {host!r} is no IPv6 address")

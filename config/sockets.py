@@ -106,6 +106,8 @@ def open_bind(
         return [[_open_unix(bind, settings)]]
     except OSError as error:
         raise BindError(f"cannot bind {bind}: {_explain(bind, error)}") from error
+    except UnicodeError as error:  # from the encoding of host names (RFC 3490)
+        raise BindError(f"cannot bind {bind}: {bind.host!r} is no host name") from error
 
 
 def open_copy(sock: socket.socket, backlog: int) -> socket.socket:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hypercorn.config import Bind, BindKind, parse_bind
 
@@ -64,6 +66,8 @@ def test_unix_sockets_and_descriptors() -> None:
         ("unix:\0x", "unix:@name"),
         ("fd://", "number of a descriptor"),
         ("fd://x", "number of a descriptor"),
+        ("fd://99999999999", "number of a descriptor"),
+        ("a\0b:80", "is no host"),
         ("fd://-1", "number of a descriptor"),
     ],
 )
@@ -94,3 +98,13 @@ def test_urls(text: str, url: str) -> None:
 
 def test_the_real_port_replaces_zero() -> None:
     assert parse_bind("[::1]:0").url(secure=False, port=4711) == "http://[::1]:4711"
+
+
+@given(st.text(alphabet=":[]/.%@0123456789abcdefunixd\0 é", max_size=30) | st.text(max_size=30))
+def test_any_text_is_a_bind_or_one_sentence(text: str) -> None:
+    try:
+        bind = parse_bind(text)
+    except ValueError:
+        return
+    assert bind.url(secure=False).startswith("http://")
+    assert 0 <= bind.port <= 65535

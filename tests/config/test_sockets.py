@@ -187,6 +187,11 @@ def test_a_name_that_nobody_knows(opened: Open) -> None:
         opened("nobody.invalid:0")
 
 
+def test_a_name_that_cannot_be_one(opened: Open) -> None:
+    with pytest.raises(BindError, match=r"is no host name$"):
+        opened(f"{'x' * 70}.invalid:0")
+
+
 def test_a_unix_socket(opened: Open, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     [[sock]] = opened(f"unix:{path}", SocketSettings(umask=0o177))
