@@ -49,8 +49,11 @@ class Statsd:
     def send(self, name: str, value: float, kind: str) -> None:
         """One figure; `kind` is `g`, `c` (sent with its rate of 1) or `ms`."""
         rate = "|@1.0" if kind == "c" else ""
+        self.send_datagram(f"{self._prefix}{name}:{value}|{kind}{rate}{self._tags}".encode())
+
+    def send_datagram(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._socket.send(f"{self._prefix}{name}:{value}|{kind}{rate}{self._tags}".encode())
+            self._socket.send(data)
 
     def close(self) -> None:
         self._socket.close()

@@ -1,8 +1,7 @@
 """A logger that also counts, for programs that subclass it and bring their own way of sending.
 
 Setting `statsd_host` needs none of this: workers then send the same figures by themselves
-(`hypercorn.workers.statsd`). The concrete classes in `hypercorn.asyncio.statsd` and `hypercorn.trio.statsd`
-are for programs that name one as their `logger_class`.
+(`hypercorn.workers.statsd`).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from .logging import Logger
+from .workers.statsd import Statsd
 
 if TYPE_CHECKING:
     from .config import Config
@@ -99,3 +99,22 @@ class StatsdLogger(Logger):
     async def _socket_send(self, message: bytes) -> None:
         """Send one datagram; it must not raise for what the network does."""
         raise NotImplementedError
+
+
+class SocketStatsdLogger(StatsdLogger):
+    """Sends by UDP to `config.statsd_host`, without ever blocking: on every event loop alike.
+
+    Raises:
+        LogConfigurationError: `statsd_host` names no address (resolving it may block).
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._statsd = Statsd(config.statsd_host or "", "", "")
+
+    async def _socket_send(self, message: bytes) -> None:
+        self._statsd.send_datagram(message)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._statsd.close()
