@@ -107,7 +107,7 @@ class Scheduler:
         if self.by_urgency:
             return
         if self._tree is None:
-            if parent == 0 and weight == DEFAULT_WEIGHT:
+            if not parent and weight == DEFAULT_WEIGHT and not exclusive:
                 return  # what all streams have
             from .dependencies import DependencyTree
 

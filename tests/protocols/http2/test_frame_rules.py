@@ -84,7 +84,9 @@ def unfinished_headers(stream_id: int, then: bytes) -> Act:
 
 
 def continuation(stream_id: int) -> Act:
-    return lambda peer: peer.send(ContinuationFrame(stream_id, peer.block([("a", "b")]), flags=["END_HEADERS"]))
+    return lambda peer: peer.send(
+        ContinuationFrame(stream_id, peer.block([("a", "b")]), flags=["END_HEADERS"])
+    )
 
 
 def windows(stream_id: int, *increments: int) -> Act:
@@ -137,7 +139,11 @@ CONNECTION_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
         headers(3, GET, "END_STREAM"),
         (PROTOCOL,),
     ),
-    "5.5 unknown frame in a block": (nothing, unfinished_headers(1, raw(0x16, 0, 0, b"12345678")), (PROTOCOL,)),
+    "5.5 unknown frame in a block": (
+        nothing,
+        unfinished_headers(1, raw(0x16, 0, 0, b"12345678")),
+        (PROTOCOL,),
+    ),
     "6.1 DATA on stream 0": (nothing, sends_raw(raw(0, 0, 0, b"test")), (PROTOCOL,)),
     "6.1 too much padding": (open_stream, sends_raw(raw(0, 8, 1, b"\x05test")), (PROTOCOL,)),
     "6.1 padding without length": (open_stream, sends_raw(raw(0, 8, 1, b"")), (PROTOCOL,)),
@@ -180,8 +186,16 @@ CONNECTION_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
     # RFC 7541
     "hpack 2.3.3 index 70": (nothing, sends_raw(raw(1, 5, 1, b"\xc6")), (COMPRESSION,)),
     "hpack 6.1 index 0": (nothing, sends_raw(raw(1, 5, 1, b"\x80")), (COMPRESSION,)),
-    "hpack 4.2 size update at the end": (nothing, sends_raw(raw(1, 5, 1, b"\x82\x86\x84\x20")), (COMPRESSION,)),
-    "hpack 6.3 size update too large": (nothing, sends_raw(raw(1, 5, 1, b"\x3f\xe2\x1f\x82")), (COMPRESSION,)),
+    "hpack 4.2 size update at the end": (
+        nothing,
+        sends_raw(raw(1, 5, 1, b"\x82\x86\x84\x20")),
+        (COMPRESSION,),
+    ),
+    "hpack 6.3 size update too large": (
+        nothing,
+        sends_raw(raw(1, 5, 1, b"\x3f\xe2\x1f\x82")),
+        (COMPRESSION,),
+    ),
     "hpack 5.2 padding longer than 7 bits": (
         nothing,
         sends_raw(raw(1, 5, 1, b"\x82\x86\x84\x00\x85\xf2\xb2\x4a\x84\xff\x83\x49\x50\x9f\xff")),
@@ -197,7 +211,11 @@ CONNECTION_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
         sends_raw(raw(1, 5, 1, b"\x82\x86\x84\x00\x88\xf2\xb2\x4a\x84\xff\xff\xff\xff\x83\x49\x50\x9f")),
         (COMPRESSION,),
     ),
-    "hpack 5.1 endless integer": (nothing, sends_raw(raw(1, 5, 1, b"\xff" + b"\x80" * 9 + b"\x01")), (COMPRESSION,)),
+    "hpack 5.1 endless integer": (
+        nothing,
+        sends_raw(raw(1, 5, 1, b"\xff" + b"\x80" * 9 + b"\x01")),
+        (COMPRESSION,),
+    ),
     "hpack truncated string": (nothing, sends_raw(raw(1, 5, 1, b"\x40\x0aabc")), (COMPRESSION,)),
 }
 

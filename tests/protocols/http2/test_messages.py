@@ -98,7 +98,9 @@ def test_a_malformed_request_is_reset(case: str, peer: Any) -> None:
     assert [request.stream_id for request in peer.requests()] == [3]
 
 
-@pytest.mark.parametrize("fields", [[(":path", "/")], [("X-Bad", "1")], [("connection", "close")], [(":x", "")]])
+@pytest.mark.parametrize(
+    "fields", [[(":path", "/")], [("X-Bad", "1")], [("connection", "close")], [(":x", "")]]
+)
 def test_malformed_trailers_reset_the_stream(fields: Fields, peer: Any) -> None:
     peer.post(1)
     peer.events()
@@ -295,7 +297,10 @@ def test_a_refused_websocket(peer: Any) -> None:
 def test_a_response(peer: Any) -> None:
     peer.get(1)
     peer.engine.send_head(
-        1, 200, [(b"Content-Type", b" text/plain\t"), (b"connection", b"close"), (b"Server", b"app")], peer.now
+        1,
+        200,
+        [(b"Content-Type", b" text/plain\t"), (b"connection", b"close"), (b"Server", b"app")],
+        peer.now,
     )
     peer.engine.send_data(1, b"Hello, ", False, peer.now)
     peer.engine.send_data(1, b"world", True, peer.now)
@@ -335,7 +340,11 @@ def test_a_large_head_is_continued(peer: Any) -> None:
     peer.engine.send_head(1, 200, [(b"x-%d" % index, b"v" * 9000) for index in range(4)], peer.now)
     peer.engine.send_data(1, b"", True, peer.now)
     frames = peer.frames()
-    assert [type(frame).__name__ for frame in frames] == ["HeadersFrame", "ContinuationFrame", "ContinuationFrame"]
+    assert [type(frame).__name__ for frame in frames] == [
+        "HeadersFrame",
+        "ContinuationFrame",
+        "ContinuationFrame",
+    ]
     assert "END_STREAM" in frames[0].flags
     assert ["END_HEADERS" in frame.flags for frame in frames] == [False, False, True]
     frames[0].data = b"".join(frame.data for frame in frames)

@@ -1,0 +1,515 @@
+"""Flow control and back-pressure, both ways, and who comes first when several responses wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hyperframe.frame import (
+    DataFrame,
+    HeadersFrame,
+    PriorityFrame,
+    PushPromiseFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from hypercorn.protocols.engine import LocalProtocolError
+from hypercorn.protocols.events import Data, Request, StreamClosed, Trailers, Writable
+
+GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
+FLOW_CONTROL, CANCEL = 3, 8
+FRAME = 16384
+
+
+# ---- receiving
+
+
+def updates(peer: Any) -> dict[int, int]:
+    """WINDOW_UPDATEs by stream since the last look."""
+    given: dict[int, int] = {}
+    for frame in peer.of_type(WindowUpdateFrame):
+        given[frame.stream_id] = given.get(frame.stream_id, 0) + frame.window_increment
+    return given
+
+
+def test_windows_come_back_in_large_steps(connect: Any) -> None:
+    peer = connect(initial_stream_window_size=65536, initial_connection_window_size=131072)
+    peer.post(1)
+    sent = stream_updates = 0
+    total: dict[int, int] = {0: 0, 1: 0}
+    for _ in range(32):
+        peer.data(1, b"x" * FRAME)
+        peer.engine.consume(1, FRAME, peer.now)
+        sent += FRAME
+        for stream_id, size in updates(peer).items():
+            total[stream_id] += size
+            stream_updates += stream_id
+    assert total[1] == sent
+    assert total[0] == sent
+    assert stream_updates == 16
+
+
+def test_a_stream_that_is_not_read_gets_no_window(peer: Any) -> None:
+    peer.post(1)
+    for _ in range(16):
+        peer.data(1, b"x" * FRAME)
+    assert 1 not in updates(peer)
+    # Another stream goes on.
+    peer.post(3)
+    peer.data(3, b"y" * FRAME, end=True)
+    assert [event for event in peer.events() if isinstance(event, Data)][-1].stream_id == 3
+    peer.engine.consume(1, 16 * FRAME, peer.now)
+    assert updates(peer)[1] == 16 * FRAME
+
+
+def test_more_than_the_stream_window_resets_the_stream(connect: Any) -> None:
+    peer = connect(initial_stream_window_size=65535)
+    peer.post(1)
+    peer.events()
+    for _ in range(3):
+        peer.data(1, b"x" * FRAME)
+    peer.data(1, b"x" * FRAME)
+    peer.expect_stream_error(1, FLOW_CONTROL)
+    assert isinstance(peer.events()[-1], StreamClosed)
+
+
+def test_more_than_the_connection_window_ends_the_connection(connect: Any) -> None:
+    peer = connect(max_unread_size=65536, initial_connection_window_size=65535)
+    for stream_id in (1, 3, 5):
+        peer.post(stream_id)
+    for count in range(16):
+        peer.data(1 + 2 * (count % 3), b"x" * FRAME)
+    peer.expect_connection_error(FLOW_CONTROL)
+
+
+def test_unread_bytes_of_all_streams_are_bounded(connect: Any) -> None:
+    """Behind the bound the connection's window shrinks; what is read, reset or answered gives it back."""
+    peer = connect(max_unread_size=262144, initial_connection_window_size=65536)
+    window = 65536
+    sent = 0
+    for stream_id in range(1, 41, 2):
+        peer.post(stream_id)
+        size = min(FRAME, window)
+        if size:
+            peer.data(stream_id, b"x" * size)
+        sent += size
+        window += updates(peer).get(0, 0) - size
+    assert window == 0
+    assert sent <= 262144
+    peer.send(RstStreamFrame(1, error_code=8))
+    peer.respond(3)
+    peer.engine.consume(5, FRAME, peer.now)
+    assert updates(peer)[0] >= 2 * FRAME
+
+
+def test_a_small_window_counts_only_when_acknowledged(connect: Any) -> None:
+    """RFC 9113 §6.9.2: until then the peer may use the default."""
+    peer = connect(initial_stream_window_size=10)
+    engine = type(peer.engine)(peer.engine._parameters, peer.defaults, peer.now, secure=False)
+    peer.engine = engine
+    peer.send_bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    peer.send(SettingsFrame(0, settings={}))
+    peer.encoder = type(peer.encoder)()
+    peer.post(1)
+    peer.data(1, b"x" * 1000)
+    peer.send(SettingsFrame(0, flags=["ACK"]))
+    peer.data(1, b"x")
+    peer.expect_stream_error(1, FLOW_CONTROL)
+    peer.post(3)
+    peer.data(3, b"x" * 10)
+    peer.data(3, b"x")
+    peer.expect_stream_error(3, FLOW_CONTROL)
+
+
+def test_padding_is_given_back(connect: Any) -> None:
+    peer = connect(initial_stream_window_size=65535)
+    peer.post(1)
+    for _ in range(400):
+        peer.send(DataFrame(1, b"x", pad_length=255, flags=["PADDED"]))
+        peer.engine.consume(1, 1, peer.now)
+    assert peer.engine.closing.name == "OPEN"
+    assert updates(peer)[1] > 65535
+
+
+def test_many_tiny_frames_are_gathered(peer: Any) -> None:
+    """A byte per frame must not make an object per byte."""
+    peer.post(1)
+    for index in range(1000):
+        peer.data(1, b"%d" % (index % 10))
+    peer.send(peer.headers(1, [("x", "y")], "END_STREAM"))
+    first = [event for event in peer.events() if isinstance(event, Data)]
+    assert len(first) < 50
+    peer.engine.consume(1, sum(len(event.data) for event in first), peer.now)
+    rest, trailers = peer.events()
+    assert isinstance(rest, Data)
+    assert b"".join(event.data for event in [*first, rest]) == b"0123456789" * 100
+    assert isinstance(trailers, Trailers)
+    peer.engine.consume(1, len(rest.data), peer.now)
+    assert peer.events() == []
+
+
+def test_gathered_data_keeps_the_end(peer: Any) -> None:
+    peer.post(1)
+    for _ in range(40):
+        peer.data(1, b"x")
+    peer.data(1, b"", end=True)
+    first = [event for event in peer.events() if isinstance(event, Data)]
+    peer.engine.consume(1, len(first), peer.now)
+    (rest,) = peer.events()
+    assert (rest.data, rest.end_stream) == (b"x" * (40 - len(first)), True)
+
+
+# ---- sending
+
+
+def test_a_window_of_one(connect: Any) -> None:
+    """h2spec 6.5.3, 6.9.1, 6.9.2: frames as small as the window, and more when it grows."""
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1})
+    peer.get(1)
+    peer.respond(1, b"hello")
+    assert peer.body(1, peer.frames()) == b"h"
+    peer.send(WindowUpdateFrame(1, window_increment=2))
+    assert peer.body(1, peer.frames()) == b"el"
+    peer.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2}))
+    assert peer.body(1, peer.frames()) == b"l"
+    peer.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}))  # the window is now -2
+    peer.send(WindowUpdateFrame(1, window_increment=2))
+    assert peer.body(1, peer.frames()) == b""
+    peer.send(WindowUpdateFrame(1, window_increment=1))
+    (last,) = peer.frames()
+    assert (last.data, "END_STREAM" in last.flags) == (b"o", True)
+
+
+def test_the_connection_window_is_obeyed(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**20})
+    peer.get(1)
+    peer.get(3)
+    peer.respond(1, b"x" * 100000)
+    assert len(peer.body(1, peer.frames())) == 65535
+    # A response without a body needs no window.
+    peer.respond(3, b"")
+    assert "END_STREAM" in peer.frames()[0].flags
+    peer.send(WindowUpdateFrame(0, window_increment=10**6))
+    assert len(peer.body(1, peer.frames())) == 100000 - 65535
+
+
+def test_an_end_that_waits_behind_an_empty_connection_window(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**20})
+    peer.get(1)
+    peer.get(3)
+    peer.engine.send_head(3, 200, [], peer.now)
+    peer.engine.send_data(3, b"now", False, peer.now)
+    peer.frames()
+    peer.respond(1, b"x" * 100000)
+    peer.frames()
+    peer.engine.send_trailers(3, [(b"a", b"b")], peer.now)
+    (trailers,) = peer.frames()
+    assert trailers.stream_id == 3
+
+
+def test_high_and_low_water(connect: Any) -> None:
+    peer = connect()
+    peer.get(1)
+    peer.events()
+    peer.engine.send_head(1, 200, [], peer.now)
+    peer.engine.set_transport_writable(False)
+    while peer.engine.can_send(1):
+        peer.engine.send_data(1, b"x" * 10000, False, peer.now)
+    assert len(peer.body(1, peer.frames())) == 0
+    assert peer.events() == []
+    peer.engine.set_transport_writable(True)
+    assert len(peer.body(1, peer.frames())) == 65535
+    assert [type(event) for event in peer.events()] == [Writable]
+    assert peer.engine.can_send(1)
+
+
+def test_all_streams_together_hold_a_bounded_amount(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}, max_unsent_size=262144)
+    for stream_id in range(1, 201, 2):
+        peer.get(stream_id)
+        peer.engine.send_head(stream_id, 200, [], peer.now)
+        while peer.engine.can_send(stream_id):
+            peer.engine.send_data(stream_id, b"x" * 8192, False, peer.now)
+    assert peer.engine._unsent < 262144 + 65536 + 100 * (16384 + 8192)
+    peer.events()
+    peer.send(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**20}))
+    peer.send(WindowUpdateFrame(0, window_increment=2**30))
+    peer.output()
+    assert len([event for event in peer.events() if isinstance(event, Writable)]) == 100
+    assert peer.engine._unsent == 0
+
+
+def test_output_comes_in_bounded_pieces(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**30})
+    peer.send(WindowUpdateFrame(0, window_increment=2**30))
+    peer.get(1)
+    peer.respond(1, b"x" * 10**6)
+    pieces = []
+    while piece := peer.engine.data_to_send():
+        pieces.append(len(piece))
+    assert max(pieces) < 200000
+    assert sum(pieces) > 10**6
+
+
+def test_nothing_is_framed_while_the_transport_is_full(peer: Any) -> None:
+    peer.get(1)
+    peer.get(3)
+    peer.engine.set_transport_writable(False)
+    peer.respond(1, b"a" * 20000)
+    peer.respond(3, b"b" * 100)
+    frames = peer.frames()
+    assert peer.of_type(DataFrame, frames) == []
+    peer.engine.set_transport_writable(True)
+    assert [frame.stream_id for frame in peer.frames()] == [1, 3, 1]
+
+
+# ---- who comes first
+
+
+def order(peer: Any) -> list[int]:
+    """The streams of the DATA frames that come out, in order."""
+    return [frame.stream_id for frame in peer.of_type(DataFrame) if frame.data]
+
+
+@pytest.fixture
+def wide(connect: Any) -> Any:
+    """A peer whose windows are no limit, and whose transport is full for now."""
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**30})
+    peer.send(WindowUpdateFrame(0, window_increment=2**30))
+    peer.frames()
+    peer.engine.set_transport_writable(False)
+    return peer
+
+
+def respond_large(peer: Any, *stream_ids: int, frames: int = 3) -> None:
+    for stream_id in stream_ids:
+        peer.respond(stream_id, b"x" * FRAME * frames)
+    peer.engine.set_transport_writable(True)
+
+
+def test_equals_take_turns(wide: Any) -> None:
+    for stream_id in (1, 3, 5):
+        wide.get(stream_id)
+    respond_large(wide, 1, 3, 5)
+    assert order(wide) == [1, 3, 5] * 3
+
+
+def test_urgency(wide: Any) -> None:
+    wide.get(1, priority="u=5")
+    wide.get(3, priority="u=1")
+    wide.get(5)
+    respond_large(wide, 1, 3, 5)
+    assert order(wide) == [3, 3, 3, 5, 5, 5, 1, 1, 1]
+
+
+def test_incremental(wide: Any) -> None:
+    wide.get(1, priority="u=3, i")
+    wide.get(3, priority="i;x=1,u=3")
+    respond_large(wide, 1, 3)
+    assert order(wide) == [1, 3] * 3
+
+
+def test_incremental_beside_whole(wide: Any) -> None:
+    """Neither kind starves the other; of those to be sent whole the first is served first."""
+    wide.get(1, priority="i")
+    wide.get(3, priority="u=3")
+    wide.get(5, priority="u=3")
+    respond_large(wide, 5, 3, 1)
+    served = order(wide)
+    assert served[:6] in ([1, 3] * 3, [3, 1] * 3)
+    assert served[6:] == [5, 5, 5]
+
+
+def test_priority_update(wide: Any) -> None:
+    wide.get(1, priority="u=1")
+    wide.send_bytes(b"\0\0\x07\x10\0\0\0\0\0\0\0\0\x03u=0")  # before the stream
+    wide.send_bytes(b"\0\0\x07\x10\0\0\0\0\0\0\0\0\x01u=7")
+    wide.get(3, priority="u=6")
+    respond_large(wide, 1, 3)
+    assert order(wide) == [3, 3, 3, 1, 1, 1]
+
+
+def test_nonsense_priority_is_ignored(wide: Any) -> None:
+    wide.get(1, priority="u=9, q, i=3, =")
+    wide.get(3, priority="u=2")
+    respond_large(wide, 1, 3)
+    assert order(wide) == [3, 3, 3, 1, 1, 1]
+
+
+def test_dependencies(wide: Any) -> None:
+    wide.get(1)
+    wide.get(3)
+    wide.get(5)
+    wide.send(
+        PriorityFrame(1, depends_on=5, stream_weight=15), PriorityFrame(5, depends_on=3, stream_weight=15)
+    )
+    respond_large(wide, 1, 3, 5)
+    assert order(wide) == [3, 3, 3, 5, 5, 5, 1, 1, 1]
+
+
+def test_weights(wide: Any) -> None:
+    wide.send(wide.headers(1, GET, "END_STREAM", "PRIORITY", depends_on=0, stream_weight=31, exclusive=False))
+    wide.send(wide.headers(3, GET, "END_STREAM", "PRIORITY", depends_on=0, stream_weight=7, exclusive=False))
+    respond_large(wide, 1, 3, frames=8)
+    served = order(wide)
+    assert served[:10].count(1) == 8
+
+
+def test_exclusive_dependency(wide: Any) -> None:
+    wide.get(1)
+    wide.send(wide.headers(3, GET, "END_STREAM", "PRIORITY", depends_on=0, stream_weight=15, exclusive=True))
+    respond_large(wide, 1, 3)
+    assert order(wide) == [3, 3, 3, 1, 1, 1]
+
+
+def test_idle_groups(wide: Any) -> None:
+    """Streams may depend on idle ones, as nghttp2's and old Firefox's do."""
+    wide.send(
+        PriorityFrame(101, depends_on=0, stream_weight=199),
+        PriorityFrame(103, depends_on=101, stream_weight=0),
+    )
+    wide.send(
+        wide.headers(1, GET, "END_STREAM", "PRIORITY", depends_on=103, stream_weight=15, exclusive=False)
+    )
+    wide.send(
+        wide.headers(3, GET, "END_STREAM", "PRIORITY", depends_on=101, stream_weight=15, exclusive=False)
+    )
+    respond_large(wide, 1, 3, frames=4)
+    served = order(wide)
+    assert sorted(served) == [1] * 4 + [3] * 4
+    assert served[:4].count(3) >= 3
+
+
+def test_urgency_replaces_dependencies(wide: Any) -> None:
+    wide.get(1)
+    wide.get(3)
+    wide.send(PriorityFrame(1, depends_on=3, stream_weight=15))
+    wide.get(5, priority="u=0")
+    wide.send(PriorityFrame(5, depends_on=1, stream_weight=15))
+    respond_large(wide, 1, 3, 5)
+    assert order(wide)[:3] == [5, 5, 5]
+
+
+def test_deep_and_wide_trees_do_no_harm(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**30}, max_control_frames=10**6)
+    peer.send(WindowUpdateFrame(0, window_increment=2**30))
+    for stream_id in range(1, 1001, 2):
+        peer.send(
+            PriorityFrame(stream_id + 2, depends_on=stream_id, stream_weight=0, exclusive=stream_id % 3 == 0)
+        )
+    for stream_id in range(999, 0, -2):
+        peer.send(PriorityFrame(stream_id, depends_on=stream_id + 2, stream_weight=255))
+    for stream_id in range(1, 201, 2):
+        peer.get(stream_id)
+        peer.engine.send_head(stream_id, 200, [], peer.now)
+        peer.engine.send_data(stream_id, b"x" * 20000, True, peer.now)
+    assert len(peer.output()) > 100 * 20000
+    assert peer.engine.is_idle
+
+
+def test_a_stalled_stream_does_not_stop_others(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 20000})
+    peer.get(1)
+    peer.get(3)
+    peer.send(WindowUpdateFrame(3, window_increment=10**6))
+    peer.send(PriorityFrame(3, depends_on=1, stream_weight=15))
+    peer.engine.set_transport_writable(False)
+    respond_large(peer, 1, 3)
+    served = order(peer)
+    assert served.count(1) == 2
+    assert served.count(3) == 3  # 45,535 bytes of the connection's window are left
+    peer.send(WindowUpdateFrame(0, window_increment=10**6))
+    assert set(order(peer)) == {3}
+
+
+# ---- a peer that takes nothing
+
+
+def test_a_response_that_gets_no_window_is_reset_in_the_end(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10}, write_timeout=60.0)
+    peer.get(1)
+    peer.respond(1, b"x" * 100)
+    peer.frames()
+    peer.events()
+    peer.wait(59)
+    assert peer.frames() == []
+    peer.send(WindowUpdateFrame(1, window_increment=1))
+    peer.frames()
+    peer.wait(59)
+    assert peer.frames() == []
+    peer.wait(2)
+    (reset,) = peer.of_type(RstStreamFrame)
+    assert (reset.stream_id, reset.error_code) == (1, CANCEL)
+    assert [type(event) for event in peer.events()] == [StreamClosed]
+
+
+def test_so_is_one_that_waits_for_the_connection_window(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10**6}, write_timeout=60.0)
+    peer.get(1)
+    peer.respond(1, b"x" * 100000)
+    peer.frames()
+    peer.wait(61)
+    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [1]
+
+
+# ---- push
+
+
+def test_push(peer: Any) -> None:
+    peer.get(1)
+    peer.events()
+    peer.engine.send_head(1, 200, [], peer.now)
+    promised = peer.engine.push(1, "GET", b"/style.css?v=1", [(b"Accept", b"text/css")], peer.now)
+    assert promised == 2
+    peer.engine.send_data(1, b"", True, peer.now)
+    (request,) = peer.events()
+    assert isinstance(request, Request)
+    assert (request.stream_id, request.method, request.raw_path, request.query) == (
+        2,
+        "GET",
+        b"/style.css",
+        b"v=1",
+    )
+    assert request.fields == [(b"host", b"example.org"), (b"accept", b"text/css")]
+    assert request.end_stream
+    peer.respond(2, b"css")
+    frames = peer.frames()
+    assert [type(frame) for frame in frames] == [
+        HeadersFrame,
+        PushPromiseFrame,
+        DataFrame,
+        HeadersFrame,
+        DataFrame,
+    ]
+    peer.fields(frames[0])
+    assert frames[1].promised_stream_id == 2
+    assert peer.decoder.decode(frames[1].data)[0] == (":method", "GET")
+    assert peer.body(2, frames) == b"css"
+    assert peer.engine.is_idle
+
+
+def test_a_push_that_the_peer_does_not_want(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.ENABLE_PUSH: 0})
+    peer.get(1)
+    assert peer.engine.push(1, "GET", b"/", [], peer.now) is None
+    peer = connect(settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 1})
+    peer.get(1)
+    assert peer.engine.push(1, "GET", b"/", [], peer.now) == 2
+    assert peer.engine.push(1, "GET", b"/", [], peer.now) is None
+    assert peer.engine.push(2, "GET", b"/", [], peer.now) is None
+    assert peer.engine.push(9, "GET", b"/", [], peer.now) is None
+    peer.send(RstStreamFrame(2, error_code=8))
+    assert peer.engine.push(1, "HEAD", b"/", [], peer.now) == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields"),
+    [("POST", b"/", []), ("GET", b"style.css", []), ("GET", b"/ x", []), ("GET", b"/", [(b"a", b"b\n")])],
+)
+def test_an_invalid_push(method: str, path: bytes, fields: Any, peer: Any) -> None:
+    peer.get(1)
+    with pytest.raises(LocalProtocolError):
+        peer.engine.push(1, method, path, fields, peer.now)
+    assert peer.frames() == []

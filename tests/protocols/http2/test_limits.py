@@ -1,0 +1,517 @@
+"""What a peer may not do too much of, deadlines, and the ends of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from hypercorn.protocols.engine import NEVER, Closing
+from hypercorn.protocols.events import Data, Refused, Request, StreamClosed, SwitchToHTTP2
+
+GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
+NO_ERROR, PROTOCOL, REFUSED, CALM = 0, 1, 7, 11
+LAST = 2**31 - 1
+
+
+# ---- streams at once
+
+
+def test_too_many_streams_are_refused(connect: Any) -> None:
+    peer = connect(max_concurrent_streams=2)
+    for stream_id in (1, 3, 5):
+        peer.get(stream_id)
+    assert [request.stream_id for request in peer.requests()] == [1, 3]
+    peer.expect_stream_error(5, REFUSED)
+    peer.respond(1)
+    peer.get(7)
+    assert [request.stream_id for request in peer.requests()] == [7]
+
+
+def test_streams_that_the_peer_reset_count_while_their_exchange_runs(connect: Any) -> None:
+    peer = connect(max_concurrent_streams=2)
+    for stream_id in (1, 3):
+        peer.get(stream_id)
+        peer.send(RstStreamFrame(stream_id, error_code=8))
+    peer.get(5)
+    peer.expect_stream_error(5, REFUSED)
+    peer.engine.exchange_ended(1)
+    peer.get(7)
+    peer.engine.send_data(3, b"", True, peer.now)  # it ends its response, to nobody
+    peer.get(9)
+    assert [request.stream_id for request in peer.requests()] == [1, 3, 7, 9]
+
+
+def test_an_exchange_that_never_reports_its_end_is_forgotten(connect: Any) -> None:
+    peer = connect(max_concurrent_streams=1)
+    peer.get(1)
+    peer.send(RstStreamFrame(1, error_code=8))
+    peer.now += 61
+    peer.get(3)
+    assert peer.requests()[-1].stream_id == 3
+
+
+# ---- floods: each yields one step of an attack; all must end in ENHANCE_YOUR_CALM
+
+
+def rapid_reset(peer: Any, index: int) -> None:
+    peer.get(2 * index + 1)
+    peer.send(RstStreamFrame(2 * index + 1, error_code=8))
+    peer.engine.exchange_ended(2 * index + 1)
+
+
+def made_you_reset_by_window(peer: Any, index: int) -> None:
+    peer.get(2 * index + 1)
+    peer.send(WindowUpdateFrame(2 * index + 1, window_increment=LAST))
+    peer.engine.exchange_ended(2 * index + 1)
+
+
+def made_you_reset_by_data(peer: Any, index: int) -> None:
+    peer.get(2 * index + 1)
+    peer.data(2 * index + 1, b"x")
+    peer.engine.exchange_ended(2 * index + 1)
+
+
+def made_you_reset_by_priority(peer: Any, index: int) -> None:
+    peer.get(2 * index + 1)
+    peer.send(PriorityFrame(2 * index + 1, depends_on=2 * index + 1, stream_weight=1))
+    peer.engine.exchange_ended(2 * index + 1)
+
+
+def malformed_requests(peer: Any, index: int) -> None:
+    peer.send(peer.headers(2 * index + 1, [("X", "y")], "END_STREAM"))
+
+
+def refused_requests(peer: Any, index: int) -> None:
+    peer.get(2 * index + 1)
+
+
+def oversize_requests(peer: Any, index: int) -> None:
+    peer.send(peer.headers(2 * index + 1, [*GET, ("x", "y" * 4096)], "END_STREAM"))
+
+
+def pings(peer: Any, index: int) -> None:
+    peer.send(PingFrame(0, opaque_data=b"%08d" % index))
+
+
+def settings(peer: Any, index: int) -> None:
+    peer.send(SettingsFrame(0, settings={3: index}))
+
+
+def priorities(peer: Any, index: int) -> None:
+    peer.send(PriorityFrame(2 * (index % 500) + 1, depends_on=0, stream_weight=index % 256))
+
+
+def priority_updates(peer: Any, index: int) -> None:
+    peer.send_bytes(b"\0\0\x07\x10\0\0\0\0\0" + (2 * index + 1).to_bytes(4, "big") + b"u=1")
+
+
+def window_updates(peer: Any, index: int) -> None:
+    peer.send(WindowUpdateFrame(0, window_increment=1))
+
+
+def empty_data(peer: Any, index: int) -> None:
+    if not index:
+        peer.post(1)
+    peer.data(1, b"")
+
+
+def padding_only(peer: Any, index: int) -> None:
+    if not index:
+        peer.post(1)
+    peer.send(DataFrame(1, b"", pad_length=10, flags=["PADDED"]))
+
+
+def dribble(peer: Any, index: int) -> None:
+    """CVE-2019-9511: a large response is taken byte by byte."""
+    if not index:
+        peer.get(1)
+        peer.respond(1, b"x" * 10**6)
+    peer.output()
+    peer.send(WindowUpdateFrame(1, window_increment=1))
+
+
+def resets_of_closed(peer: Any, index: int) -> None:
+    if not index:
+        peer.get(1)
+        peer.respond(1)
+    peer.send(RstStreamFrame(1, error_code=8))
+
+
+def unknown_frames(peer: Any, index: int) -> None:
+    peer.send_bytes(b"\0\0\0\x77\0\0\0\0\0")
+
+
+def goaways(peer: Any, index: int) -> None:
+    if not index:
+        peer.get(1)
+    peer.send(GoAwayFrame(0, last_stream_id=0))
+
+
+FLOODS: list[Callable[[Any, int], None]] = [
+    rapid_reset,
+    made_you_reset_by_window,
+    made_you_reset_by_data,
+    made_you_reset_by_priority,
+    malformed_requests,
+    refused_requests,
+    oversize_requests,
+    pings,
+    settings,
+    priorities,
+    priority_updates,
+    window_updates,
+    empty_data,
+    padding_only,
+    dribble,
+    resets_of_closed,
+    unknown_frames,
+    goaways,
+]
+
+
+@pytest.mark.parametrize("attack", FLOODS, ids=lambda attack: attack.__name__)
+def test_floods_end_the_connection(attack: Any, connect: Any) -> None:
+    peer = connect(
+        settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0} if attack is dribble else None,
+        max_header_list_size=4096,
+        max_resets=100,
+        max_control_frames=300,
+    )
+    for index in range(700):
+        attack(peer, index)
+        if peer.engine.closing is not Closing.OPEN:
+            break
+    peer.expect_connection_error(CALM)
+
+
+@pytest.mark.parametrize("attack", [rapid_reset, pings], ids=lambda attack: attack.__name__)
+def test_the_same_slowly_is_no_attack(attack: Any, connect: Any) -> None:
+    peer = connect(
+        max_resets=100, max_control_frames=300, keep_alive_timeout=10**6, keep_alive_max_requests=10**6
+    )
+    for index in range(700):
+        peer.now += 0.1 if attack is rapid_reset else 0.04
+        attack(peer, index)
+        peer.output()
+    peer.expect_alive()
+
+
+def test_resets_among_served_requests_are_no_attack(connect: Any) -> None:
+    peer = connect(max_resets=100, keep_alive_max_requests=10**6)
+    for stream_id in range(1, 2001, 4):
+        peer.get(stream_id)
+        peer.respond(stream_id)
+        peer.get(stream_id + 2)
+        peer.send(RstStreamFrame(stream_id + 2, error_code=8))
+        peer.engine.exchange_ended(stream_id + 2)
+        peer.output()
+    peer.expect_alive()
+
+
+def test_a_client_that_updates_windows_after_each_frame_is_no_attack(connect: Any) -> None:
+    peer = connect(max_control_frames=300)
+    peer.get(1)
+    peer.engine.send_head(1, 200, [], peer.now)
+    for _ in range(2000):
+        peer.engine.send_data(1, b"tick", False, peer.now)
+        assert peer.body(1, peer.frames()) == b"tick"
+        peer.send(WindowUpdateFrame(0, window_increment=4), WindowUpdateFrame(1, window_increment=4))
+    peer.expect_alive()
+
+
+def test_endless_header_blocks(connect: Any) -> None:
+    """CVE-2024-27316: by size, by number, and empty."""
+    for part in (b"x" * 16384, b"x", b""):
+        peer = connect(max_header_list_size=65536)
+        peer.send(HeadersFrame(1, b""))
+        for _ in range(65):
+            if peer.engine.closing is Closing.OPEN:
+                peer.send(ContinuationFrame(1, part))
+        peer.expect_connection_error(CALM)
+
+
+def test_an_hpack_bomb(connect: Any) -> None:
+    """Sixteen thousand references to one large entry cost no memory."""
+    peer = connect()
+    big = b"\x40\x01x\x7f\xa1\x1e" + b"y" * 4000
+    peer.send(HeadersFrame(1, big + b"\xbe" * 12000, flags=["END_HEADERS", "END_STREAM"]))
+    (event,) = peer.events()
+    assert isinstance(event, Refused)
+    assert event.status == 431
+    assert peer.engine.closing is Closing.OPEN
+
+
+def test_answers_wait_for_a_peer_that_does_not_read(connect: Any) -> None:
+    peer = connect(max_control_frames=10**6)
+    peer.engine.set_transport_writable(False)
+    for index in range(2000):
+        if not peer.engine.wants_read:
+            break
+        pings(peer, index)
+    assert index < 600
+    peer.engine.set_transport_writable(True)
+    assert peer.engine.wants_read
+    assert len(peer.frames()) == index
+
+
+# ---- deadlines
+
+
+def fresh(peer: Any) -> Any:
+    """The same peer with an engine that has received nothing."""
+    peer.engine = type(peer.engine)(peer.engine._parameters, peer.defaults, peer.now, secure=False)
+    return peer
+
+
+def test_a_connection_without_requests_is_closed(peer: Any) -> None:
+    assert peer.engine.deadline == peer.now + 5.0
+    peer.wait(4.9)
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(0.2)
+    (goaway,) = peer.frames()
+    assert (goaway.error_code, goaway.last_stream_id) == (NO_ERROR, 0)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+    assert peer.engine.deadline == NEVER
+
+
+def test_pings_do_not_keep_it_alive(peer: Any) -> None:
+    peer.wait(3)
+    peer.expect_alive()
+    peer.wait(2.1)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_open_requests_do(peer: Any) -> None:
+    peer.get(1)
+    peer.wait(1000)
+    peer.respond(1, b"at last")
+    assert peer.body(1, peer.frames()) == b"at last"
+    assert peer.engine.deadline == peer.now + 5.0
+    peer.wait(5.1)
+    assert peer.of_type(GoAwayFrame)[0].last_stream_id == 1
+
+
+def test_the_preface_must_come_in_time(connect: Any) -> None:
+    peer = fresh(connect(header_timeout=2.0))
+    peer.send_bytes(b"PRI * HTTP/2.0\r\n")
+    peer.wait(2.1)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+@pytest.mark.parametrize(
+    "part", [b"\0\0\x10\x01\x05\0\0\0\x03abc", b"\0\0\x03\x01\x01\0\0\0\x03\x82\x86\x84", b"\0\0"]
+)
+def test_a_header_block_must_come_in_time(part: bytes, peer: Any) -> None:
+    peer.get(1)
+    peer.events()
+    peer.send_bytes(part)
+    peer.wait(3)
+    peer.send_bytes(b"")
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(2.1)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+    assert [type(event) for event in peer.events()] == [StreamClosed]
+
+
+def test_slow_data_may_take_its_time(peer: Any) -> None:
+    peer.post(1)
+    peer.send_bytes(b"\0\x10\0\0\0\0\0\0\x01abc")
+    peer.wait(1000)
+    assert peer.engine.closing is Closing.OPEN
+
+
+def test_read_timeout(connect: Any) -> None:
+    peer = connect(read_timeout=10.0)
+    peer.post(1)
+    peer.wait(9)
+    peer.data(1, b"x")
+    peer.wait(9)
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(2)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_keep_alive_pings(connect: Any) -> None:
+    peer = connect(ping_interval=10.0, ping_timeout=5.0)
+    peer.get(1)
+    peer.events()
+    peer.wait(10)
+    (ping,) = peer.frames()
+    assert isinstance(ping, PingFrame)
+    peer.send(PingFrame(0, opaque_data=ping.opaque_data, flags=["ACK"]))
+    peer.wait(9)
+    assert peer.frames() == []
+    peer.wait(2)
+    assert len(peer.of_type(PingFrame)) == 1
+    peer.wait(5)
+    assert peer.engine.closing is Closing.ABORT
+    assert [type(event) for event in peer.events()] == [StreamClosed]
+
+
+# ---- the ends of connections
+
+
+def goaway_ids(peer: Any) -> list[int]:
+    return [frame.last_stream_id for frame in peer.of_type(GoAwayFrame)]
+
+
+def test_an_idle_connection_drains_at_once(peer: Any) -> None:
+    peer.engine.drain(peer.now, True)
+    assert goaway_ids(peer) == [0]
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_drain_in_two_steps(peer: Any) -> None:
+    peer.get(1)
+    peer.engine.drain(peer.now, False)
+    assert peer.frames() == []
+    peer.respond(1, b"in time")
+    frames = peer.frames()
+    assert peer.body(1, frames) == b"in time"
+    ping, goaway = frames[2:]
+    assert goaway.last_stream_id == LAST
+    peer.get(3)  # was on its way
+    peer.send(PingFrame(0, opaque_data=ping.opaque_data, flags=["ACK"]))
+    assert goaway_ids(peer) == [3]
+    assert [request.stream_id for request in peer.requests()] == [1, 3]
+    peer.get(5)
+    assert [(f.stream_id, f.error_code) for f in peer.of_type(RstStreamFrame)] == [(5, REFUSED)]
+    assert peer.engine.closing is Closing.OPEN
+    peer.respond(3, b"served")
+    assert peer.body(3, peer.frames()) == b"served"
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_drain_does_not_wait_for_long_requests(peer: Any) -> None:
+    peer.get(1)
+    peer.engine.drain(peer.now, False)
+    peer.wait(1)
+    assert goaway_ids(peer) == [LAST]
+    peer.wait(1)
+    assert goaway_ids(peer) == [1]
+    peer.wait(100)
+    peer.respond(1, b"long")
+    assert peer.body(1, peer.frames()) == b"long"
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_drain_at_once_ends_behind_the_last_response(peer: Any) -> None:
+    peer.get(1)
+    peer.engine.drain(peer.now, True)
+    peer.respond(1, b"last")
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+    assert goaway_ids(peer) == [1]
+
+
+def test_drain_twice(peer: Any) -> None:
+    peer.engine.drain(peer.now, False)
+    assert goaway_ids(peer) == [LAST]
+    peer.engine.drain(peer.now, False)
+    assert goaway_ids(peer) == []
+    peer.engine.drain(peer.now, True)
+    assert goaway_ids(peer) == [0]
+    peer.engine.drain(peer.now, True)
+    peer.wait(10)
+    assert peer.frames() == []
+
+
+def test_the_request_limit(connect: Any) -> None:
+    peer = connect(keep_alive_max_requests=3)
+    for stream_id in (1, 3, 5):
+        peer.get(stream_id)
+        peer.respond(stream_id, b"x")
+    assert goaway_ids(peer) == [LAST]
+    peer.get(7)
+    peer.respond(7, b"on its way")
+    assert peer.body(7, peer.frames()) == b"on its way"
+    peer.wait(1.1)
+    assert goaway_ids(peer) == [7]
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_no_push_once_draining(peer: Any) -> None:
+    peer.get(1)
+    peer.send(GoAwayFrame(0, last_stream_id=0))
+    assert peer.engine.push(1, "GET", b"/", [], peer.now) is None
+
+
+# ---- upgrade from HTTP/1.1
+
+
+def upgraded(peer: Any, payload: bytes, trailing: bytes = b"") -> Any:
+    fields = [(b"user-agent", b"x"), (b"upgrade", b"h2c"), (b"http2-settings", b"AAMAAABk"), (b"host", b"h")]
+    request = Request(
+        1, "1.1", "GET", b"/up", b"q", [*fields, (b"connection", b"upgrade, http2-settings")], True
+    )
+    switch = SwitchToHTTP2(request, payload, trailing)
+    peer.engine = type(peer.engine)(
+        peer.engine._parameters, peer.defaults, peer.now, upgrade=switch, secure=False
+    )
+    return peer
+
+
+def test_upgrade(connect: Any) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+    peer = upgraded(connect(), b"\0\x04\0\0\0\x05", preface)
+    (request,) = peer.requests()
+    assert (request.stream_id, request.http_version, request.end_stream) == (1, "2", True)
+    assert request.fields == [(b"host", b"h"), (b"user-agent", b"x")]
+    peer.respond(1, b"hello world")
+    frames = peer.frames()
+    assert [type(frame) for frame in frames[:1]] == [SettingsFrame]
+    assert peer.body(1, frames) == b"hello"
+    peer.send(WindowUpdateFrame(1, window_increment=100))
+    assert peer.body(1, peer.frames()) == b" world"
+    peer.get(3)
+    assert len(peer.requests()) == 1
+
+
+@pytest.mark.parametrize("payload", [b"\0\x04\0", b"\0\x02\0\0\0\x09"])
+def test_an_upgrade_with_invalid_settings(payload: bytes, connect: Any) -> None:
+    peer = upgraded(connect(), payload)
+    assert peer.events() == []
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_prior_knowledge_by_way_of_http1(connect: Any) -> None:
+    peer = connect()
+    block = peer.block(GET)
+    trailing = (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+        + HeadersFrame(1, block, flags=["END_HEADERS", "END_STREAM"]).serialize()
+    )
+    switch = SwitchToHTTP2(None, b"", trailing)
+    peer.engine = type(peer.engine)(
+        peer.engine._parameters, peer.defaults, peer.now, upgrade=switch, secure=False
+    )
+    assert [request.stream_id for request in peer.requests()] == [1]
+
+
+def test_the_end_of_input_before_the_preface(connect: Any) -> None:
+    peer = fresh(connect())
+    peer.engine.receive_eof(peer.now)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+    assert not peer.of_type(GoAwayFrame)
+
+
+def test_data_for_an_exchange_that_failed_is_dropped(peer: Any) -> None:
+    peer.post(1)
+    peer.engine.reset_stream(1, peer.now)
+    peer.events()
+    peer.data(1, b"x" * 1000, end=True)
+    assert [event for event in peer.events() if isinstance(event, Data)] == []
+    peer.frames()
+    peer.expect_alive()
