@@ -7,11 +7,11 @@ request bodies and has a thread pool; this one gathers the request body, up to a
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from .config.version import __version__
+from .workers.wsgi_environ import constant_environ, make_environ
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
         WebsocketCloseEvent,
         WSGIFramework,
     )
-
-_logger = logging.getLogger("hypercorn.error")
 
 
 class InvalidPathError(Exception):
@@ -98,7 +96,11 @@ class WSGIWrapper:
 
     def run_app(self, environ: dict[str, Any], send: Callable[[ASGISendEvent], Any]) -> None:
         """Call the application and `send` what it answers. Blocks; for a thread."""
-        _Response(send).run(self.app, environ)
+        try:
+            _Response(send).run(self.app, environ)
+        finally:
+            if (errors := environ.get("wsgi.errors")) is not None:
+                errors.flush()
 
     async def _read_body(self, receive: ASGIReceiveCallable) -> bytes | None:
         body = bytearray()
@@ -186,84 +188,21 @@ class _Response:
             self._send(self._head)
 
 
+# Of whoever calls the wrapper nothing is known: other threads and processes may serve the application too.
+_CONSTANT_ENVIRON = constant_environ(f"hypercorn/{__version__}", threads=2, workers=2)
+
+
 def _build_environ(scope: HTTPScope, body: bytes) -> dict[str, Any]:
-    """The WSGI environment of a request (PEP 3333, with the CGI variables of RFC 3875).
+    """The WSGI environment of a request, with its whole body.
 
     Raises:
         InvalidPathError: the path is not below the root path.
     """
-    root_path, path = scope.get("root_path", "").rstrip("/"), scope["path"]
-    path_info = path.removeprefix(root_path)
-    if not path.startswith(root_path) or path_info[:1] not in ("", "/"):
-        raise InvalidPathError(f"{path!r} is not below {root_path!r}")
-    server = scope.get("server") or ("localhost", None)
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": _as_wsgi(root_path),
-        "PATH_INFO": _as_wsgi(path_info),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1] if server[1] is not None else _default_port(scope)),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
-        "SERVER_SOFTWARE": f"hypercorn/{__version__}",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.get("scheme", "http"),
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": _ErrorLog(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-    }
-    client = scope.get("client")
-    if client is not None:
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client[0], str(client[1])
-    for name, value in scope["headers"]:
-        _add_field(environ, name.decode("latin-1"), value.decode("latin-1"))
+    environ = make_environ(cast("dict[str, Any]", scope), _CONSTANT_ENVIRON)
+    if environ is None:
+        raise InvalidPathError(f"{scope['path']!r} is not below {scope['root_path']!r}")
+    environ["wsgi.input"] = io.BytesIO(body)
     return environ
-
-
-def _as_wsgi(text: str) -> str:
-    # PEP 3333: bytes, one per character.
-    return text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _default_port(scope: HTTPScope) -> int:
-    return 443 if scope.get("scheme") == "https" else 80
-
-
-def _add_field(environ: dict[str, Any], name: str, value: str) -> None:
-    # A name with "_" would be taken for the one with "-", which a proxy may have set or removed.
-    if "_" in name:
-        return
-    key = name.upper().replace("-", "_")
-    if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        environ[key] = value
-        return
-    key = "HTTP_" + key
-    if key in environ:
-        value = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{value}"
-    environ[key] = value
-
-
-class _ErrorLog(io.TextIOBase):
-    """`wsgi.errors`: whole lines of it become records of the error log."""
-
-    def __init__(self) -> None:
-        self._line = ""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str, /) -> int:
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            _logger.error("%s", line)
-        return len(text)
-
-    def flush(self) -> None:
-        if self._line:
-            line, self._line = self._line, ""
-            _logger.error("%s", line)
 
 
 def wrap(app: ASGIFramework | WSGIFramework, mode: str, max_body_size: int) -> ASGIWrapper | WSGIWrapper:
