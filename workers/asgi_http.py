@@ -40,6 +40,17 @@ class State(enum.Enum):
     COMPLETE = "after the response is complete"
 
 
+# Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
+_HEAD, _BODY, _TRAILERS, _COMPLETE = State
+
+#: The extensions of every HTTP scope; HTTP/2 has more.
+_EXTENSIONS: Message = {
+    "http.response.early_hint": {},
+    "http.response.pathsend": {},
+    "http.response.trailers": {},
+}
+
+
 class HTTPExchange:
     """Runs the application for one request.
 
@@ -84,7 +95,7 @@ class HTTPExchange:
         self._send_event: Event | None = None
         self._sends_trailers = False
         self._trailers: Fields = []
-        self._state = State.HEAD
+        self._state = _HEAD
         self.is_closed = False
         self.bytes_sent = 0
         self.deadline = NEVER
@@ -104,11 +115,11 @@ class HTTPExchange:
             # A border: the application may raise anything.
             self._application_failed(error)
         else:
-            if self._state is not State.COMPLETE and not self.is_closed:
+            if self._state is not _COMPLETE and not self.is_closed:
                 self._application_failed(None)
         finally:
             # Also when cancelled: a response that nobody will finish must not look finished.
-            if self._state is not State.COMPLETE and not self.is_closed:
+            if self._state is not _COMPLETE and not self.is_closed:
                 self._cut()
             server.exchange_ended(self)
 
@@ -121,11 +132,7 @@ class HTTPExchange:
             path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
         else:
             path = raw_path.decode("utf-8", "replace")
-        extensions: Message = {
-            "http.response.early_hint": {},
-            "http.response.pathsend": {},
-            "http.response.trailers": {},
-        }
+        extensions = _EXTENSIONS.copy()
         if request.http_version == "2":
             extensions["http.response.push"] = {}
         if connection.tls is not None:
@@ -158,9 +165,9 @@ class HTTPExchange:
         else:
             logger.error("The ASGI application returned without completing its response: %s", what)
         self._connection.server.count_error()
-        if self.is_closed or self._state is State.COMPLETE:
+        if self.is_closed or self._state is _COMPLETE:
             return
-        if self._state is State.HEAD:
+        if self._state is _HEAD:
             self._answer_500()
         else:
             self._cut()
@@ -187,7 +194,7 @@ class HTTPExchange:
         """The ASGI `receive` callable."""
         if self._must_send_continue:
             self._must_send_continue = False
-            if self._state is State.HEAD:
+            if self._state is _HEAD:
                 self._connection.engine.send_informational(self._stream_id, 100, [])
                 self._connection.settle(monotonic())
         while True:
@@ -198,11 +205,11 @@ class HTTPExchange:
                     # The first call for a request without a body.
                     self._end_unread = False
                     return {"type": "http.request", "body": b"", "more_body": False}
-                if self._peer_left or self._state is State.COMPLETE:
+                if self._peer_left or self._state is _COMPLETE:
                     return {"type": "http.disconnect"}
             elif chunks or self._end_unread:
                 return self._take_body(chunks)
-            elif self._peer_left or self._state is State.COMPLETE:
+            elif self._peer_left or self._state is _COMPLETE:
                 return {"type": "http.disconnect"}
             event = self._receive_event
             if event is None:
@@ -255,9 +262,9 @@ class HTTPExchange:
             raise ClientDisconnected
         kind = message["type"]
         state = self._state
-        if kind == "http.response.body" and state is State.BODY:
+        if kind == "http.response.body" and state is _BODY:
             await self._send_body(message)
-        elif kind == "http.response.start" and state is State.HEAD:
+        elif kind == "http.response.start" and state is _HEAD:
             self._send_head(message)
         else:
             await self._send_extension(kind, message)
@@ -273,7 +280,7 @@ class HTTPExchange:
         self.response_fields = fields
         self._sends_trailers = bool(message.get("trailers", False))
         self._must_send_continue = False
-        self._state = State.BODY
+        self._state = _BODY
         connection.flush_soon()
 
     async def _send_body(self, message: Message) -> None:
@@ -291,7 +298,7 @@ class HTTPExchange:
             connection.engine.send_data(self._stream_id, body, False, now)
             self.bytes_sent += len(body)
             if ended:
-                self._state = State.TRAILERS
+                self._state = _TRAILERS
             connection.unflushed += len(body)
             if connection.unflushed >= FLUSH_SIZE:
                 connection.settle(now)
@@ -302,14 +309,14 @@ class HTTPExchange:
 
     async def _wait_writable(self) -> None:
         connection = self._connection
-        while not self.is_closed and self._state is not State.COMPLETE:
+        while not self.is_closed and self._state is not _COMPLETE:
             if not connection.is_blocked and connection.engine.can_send(self._stream_id):
                 return
             event = self._send_event
             if event is None:
                 event = self._send_event = connection.make_event()
             await event.wait()
-        if self.is_closed and self._state is not State.COMPLETE:
+        if self.is_closed and self._state is not _COMPLETE:
             raise ClientDisconnected
 
     async def _send_file(self, path: str) -> None:
@@ -325,13 +332,13 @@ class HTTPExchange:
     async def _send_extension(self, kind: str, message: Message) -> None:
         connection = self._connection
         now = monotonic()
-        if kind == "http.response.early_hint" and self._state is State.HEAD:
+        if kind == "http.response.early_hint" and self._state is _HEAD:
             links = [(b"link", bytes(link)) for link in message.get("links", ())]
             connection.engine.send_informational(self._stream_id, 103, links)
             connection.settle(now)
-        elif kind == "http.response.pathsend" and self._state is State.BODY:
+        elif kind == "http.response.pathsend" and self._state is _BODY:
             await self._send_file(message["path"])
-        elif kind == "http.response.trailers" and self._state is State.TRAILERS:
+        elif kind == "http.response.trailers" and self._state is _TRAILERS:
             self._trailers.extend(_as_list(message.get("headers", ())))
             if not message.get("more_trailers", False):
                 self._send_trailers(now)
@@ -347,7 +354,7 @@ class HTTPExchange:
         self._complete(now)
 
     def _complete(self, now: float) -> None:
-        self._state = State.COMPLETE
+        self._state = _COMPLETE
         connection = self._connection
         connection.exchange_over(self._stream_id)
         connection.server.log_exchange(connection, self, now)
@@ -364,7 +371,7 @@ class HTTPExchange:
 
     def closed(self) -> None:
         """The stream is gone before the response was complete."""
-        if not self.is_closed and self._state is not State.COMPLETE:
+        if not self.is_closed and self._state is not _COMPLETE:
             self._over()
             self._wake_receiver()
             self.writable()

@@ -38,6 +38,9 @@ READ_SIZE = 65536
 #: Output that has not been handed to the socket above which it is flushed without waiting for more.
 FLUSH_SIZE = 65536
 
+# Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
+_OPEN, _ABORT = Closing.OPEN, Closing.ABORT
+
 _BYTES_SENT = int(Counter.BYTES_SENT)
 _CONNECTIONS_OPEN = int(Counter.CONNECTIONS_OPEN)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -333,7 +336,7 @@ class Connection:
             self._is_settling = False
         self.unflushed = 0
         self.is_flush_due = False
-        if engine.closing is not Closing.OPEN:
+        if engine.closing is not _OPEN:
             self._finish(engine.closing, now)
         else:
             wants_read = engine.wants_read and not self._eof
@@ -447,7 +450,7 @@ class Connection:
     # ---- the end
 
     def _finish(self, closing: Closing, now: float) -> None:
-        if closing is Closing.ABORT:
+        if closing is _ABORT:
             self.abort()
         elif not self._pending and not self.is_lingering:
             self._linger(now)
