@@ -61,8 +61,18 @@ def embed(
     if not logging.getLogger(logs.ERROR).handlers:
         logs.configure(settings)
     sockets = config.create_sockets()
+    _prepare(sockets, settings.backlog)
     server = make_server(classify(application, mode), settings, runtime, Unsupervised())
     return Embedded(server, list(_listeners(sockets)), sockets)
+
+
+def _prepare(sockets: Sockets, backlog: int) -> None:
+    """`create_sockets` may be the user's own, and Hypercorn's gives inheritable sockets that do not listen yet."""
+    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(backlog)
 
 
 def _warn_of_ignored(config: Config) -> None:
