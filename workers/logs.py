@@ -92,12 +92,14 @@ def attach(name: str, target: logging.Logger | str | None, stream: TextIO, setti
     logger = logging.getLogger(name)
     # Made first: if it fails, everything stays as it was.
     handler = _make_handler(target, stream, settings)
-    for old in [h for h in logger.handlers if isinstance(h, LogTarget | ForwardTarget | _Silence)]:
-        logger.removeHandler(old)
+    replaced = [old for old in logger.handlers if isinstance(old, LogTarget | ForwardTarget | _Silence)]
+    others = [other for other in logger.handlers if other not in replaced]
+    # Ours comes first: programs look for it there.
+    logger.handlers = others if target is logger else [handler, *others]
+    for old in replaced:
         old.close()
     if target is logger:
         return
-    logger.addHandler(handler)
     logger.disabled = False
     if isinstance(target, logging.Logger):
         logger.setLevel(target.getEffectiveLevel())

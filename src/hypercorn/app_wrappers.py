@@ -141,11 +141,16 @@ class _Response:
 
     def run(self, app: WSGIFramework, environ: dict[str, Any]) -> None:
         chunks = app(environ, self.start_response)
+        is_empty = False
         try:
             for chunk in chunks:
                 # A head is not sent before the first content, so that an error can still replace it.
-                if chunk:
+                if chunk or self._is_started:
                     self.write(chunk)
+                else:
+                    is_empty = True
+            if is_empty and not self._is_started:
+                self.write(b"")  # whoever looks at the messages expects one for each item
             self._send_head()
             self._send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

@@ -94,6 +94,7 @@ def test_echo(run: Run) -> None:
     assert run(echo, request, b"abcd", b"ef") == [
         start(200, (b"content-type", b"text/plain"), (b"x-length", b"6")),
         body(b"abc"),
+        body(b""),
         body(b"def"),
         END,
     ]
@@ -104,7 +105,12 @@ def test_empty_responses(run: Run) -> None:
         start_response("204", [])
         return []
 
+    def blank(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"", b""]
+
     assert run(empty) == [start(204), END]
+    assert run(blank) == [start(), body(b""), END]
 
 
 def test_lazy_start_and_close(run: Run) -> None:

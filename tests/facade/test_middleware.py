@@ -91,11 +91,14 @@ def test_redirection(host: str | None, changes: Any, location: bytes) -> None:
     ]
     sent, scopes = call(HTTPToHTTPSRedirectMiddleware(inner, host), websocket_scope(**(changes | DENIAL)))
     location = location.replace(b"https", b"wss")
+    assert scopes == []
     assert sent == [
         {"type": "websocket.http.response.start", "status": 307, "headers": [(b"location", location)]},
         {"type": "websocket.http.response.body"},
     ]
-    assert scopes == []
+    changes = changes | DENIAL | {"http_version": "2"}
+    sent, _ = call(HTTPToHTTPSRedirectMiddleware(inner, host), websocket_scope(**changes))
+    assert sent[0]["headers"][0][1].startswith(b"https://")
 
 
 def test_redirection_where_it_cannot_be() -> None:

@@ -43,7 +43,9 @@ class HTTPToHTTPSRedirectMiddleware:
             if "websocket.http.response" not in (scope.get("extensions") or {}):
                 await send(cast("WebsocketCloseEvent", {"type": "websocket.close"}))
                 return
-            status, headers = self._redirection("wss", scope)
+            # Over HTTP/2 a WebSocket is a request for an https resource (RFC 8441 §5).
+            scheme = "wss" if scope["http_version"].startswith("1") else "https"
+            status, headers = self._redirection(scheme, scope)
             await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
             await send(cast("WebsocketResponseBodyEvent", {"type": "websocket.http.response.body"}))
         else:
