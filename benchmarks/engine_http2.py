@@ -17,6 +17,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded
 from h2.settings import SettingCodes, Settings
+from hpack import NeverIndexedHeaderTuple
 
 from hypercorn.protocols.engine import DefaultFields
 from hypercorn.protocols.events import Data, Request
@@ -88,7 +89,8 @@ def reads(work: Work) -> Iterator[bytes]:
         for _ in range(STREAMS):
             fields = [*work.fields]
             if work.paths:
-                fields[3] = (":path", f"/articles/{stream_id}/comments?page=1")
+                # As curl, nghttp2 and Chrome do: a path is not put into the table.
+                fields[3] = NeverIndexedHeaderTuple(":path", f"/articles/{stream_id}/comments?page=1")
             client.send_headers(stream_id, fields, end_stream=not work.upload)
             if work.upload:
                 client.send_data(stream_id, b"u" * work.upload, end_stream=True)

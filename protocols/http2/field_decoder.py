@@ -35,9 +35,10 @@ class FieldDecoder:
         changes: raised whenever the dynamic table has changed.
         is_oversized: the last block decoded to more than was allowed; its fields are incomplete.
         list_size: the size of the last block's fields, with 32 bytes for each.
+        path_span: where in the last block a `:path` stands that is a literal and not put into the table.
     """
 
-    __slots__ = ("_entries", "_max_size", "_size", "changes", "is_oversized", "list_size")
+    __slots__ = ("_entries", "_max_size", "_size", "changes", "is_oversized", "list_size", "path_span")
 
     def __init__(self) -> None:
         self._entries: deque[Field] = deque()
@@ -46,6 +47,7 @@ class FieldDecoder:
         self.changes = 0
         self.is_oversized = False
         self.list_size = 0
+        self.path_span: tuple[int, int] | None = None
 
     def decode(self, block: bytes, max_list_size: int) -> list[Field]:
         """The fields of `block`; not more of them than `max_list_size` allows (see `is_oversized`).
@@ -64,6 +66,7 @@ class FieldDecoder:
         size = pos = 0
         end = len(block)
         self.is_oversized = False
+        self.path_span = None
         while pos < end:
             byte = block[pos]
             if byte >= 0x80:
@@ -80,7 +83,10 @@ class FieldDecoder:
                 pos = self._resize(block, pos, may_resize=not size)
                 continue
             else:
+                start = pos
                 field, pos = self._literal(block, pos, 0x0F)
+                if field[0] == b":path":
+                    self.path_span = (start, pos)
             size += len(field[0]) + len(field[1]) + _ENTRY_EXTRA
             if size <= max_list_size:
                 fields.append(field)
@@ -88,6 +94,17 @@ class FieldDecoder:
                 self.is_oversized = True
         self.list_size = size
         return fields
+
+    def path_between(self, block: bytes, start: int, end: int) -> bytes | None:
+        """The value, if exactly a literal `:path` that is not for the table stands there.
+
+        Raises:
+            IndexError, HPACKDecodingError: nothing valid does.
+        """
+        if block[start] >= 0x20:
+            return None
+        (name, value), stop = self._literal(block, start, 0x0F)
+        return value if stop == end and name == b":path" else None
 
     def _literal(self, block: bytes, pos: int, mask: int) -> tuple[Field, int]:
         index = block[pos] & mask

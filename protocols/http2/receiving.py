@@ -1,8 +1,7 @@
 """The receiving half: frames from the peer, the rules they must obey, and the events they make.
 
-Frames are taken apart here, without an object per frame. A header block that equals an earlier one, while the
-HPACK table stands still, is not decoded again: clients repeat their requests. What a peer does wrong raises
-`StreamFault` or `ConnectionFault`, which are caught in one place (`_read_frames`, `receive_data`).
+Frames are taken apart here, without an object per frame. What a peer does wrong raises `StreamFault` or
+`ConnectionFault`, which are caught in one place (`_read_frames`, `receive_data`).
 
 Bounds on what a peer can make us do without making a request are in `Allowance`s; see `HTTP2Parameters`.
 """
@@ -26,7 +25,7 @@ from .errors import (
     MalformedMessage,
     StreamFault,
 )
-from .field_decoder import Field, FieldDecoder
+from .field_decoder import Field
 from .frames import (
     ACK,
     CONTINUATION,
@@ -59,7 +58,8 @@ from .frames import (
 )
 from .parameters import HTTP2Parameters
 from .priorities import parse_priority
-from .requests import RequestHead, read_request, read_trailers
+from .request_blocks import RequestBlocks
+from .requests import RequestHead, read_trailers
 from .sending import SendingSide
 from .streams import HeldInput, Stream
 
@@ -69,8 +69,6 @@ MAX_HANDED_OVER = 32
 MAX_CONTINUATIONS = 64
 #: Frames that wait because the peer does not read, above which we do not read either.
 MAX_WAITING_FRAMES = 512
-_MAX_REQUESTS_KNOWN = 16
-_MAX_KNOWN_SIZE = 4096
 _MAX_SKIPPED = 32
 _MAX_EARLY_PRIORITIES = 64
 _EARNED_BY_REQUEST = 16
@@ -100,12 +98,10 @@ class ReceivingSide(SendingSide):
 
     __slots__ = (
         "_block",
-        "_decoder",
+        "_blocks",
         "_early_priorities",
         "_expected_frame",
         "_is_acknowledged",
-        "_known_changes",
-        "_known_requests",
         "_largest_window",
         "_needed",
         "_pending",
@@ -124,10 +120,7 @@ class ReceivingSide(SendingSide):
         #: The only frame type that may come next, or None: SETTINGS first, CONTINUATION in a header block.
         self._expected_frame: int | None = SETTINGS
         self._block: OpenBlock | None = None
-        self._decoder = FieldDecoder()
-        #: Requests by their header blocks; valid while the decoder's table stands still.
-        self._known_requests: dict[bytes, RequestHead] = {}
-        self._known_changes = 0
+        self._blocks = RequestBlocks(parameters.max_header_list_size)
         self._requests = 0
         self._skipped: list[tuple[int, int]] = []
         self._early_priorities: dict[int, tuple[int, bool]] = {}
@@ -321,7 +314,7 @@ class ReceivingSide(SendingSide):
             self._skip_streams(stream_id)
         self._last_stream_id = stream_id
         try:
-            head = self._request_of(block)
+            head = self._blocks.read(block)
         except MalformedMessage as error:
             raise StreamFault(stream_id, PROTOCOL_ERROR, str(error)) from None
         if dependency is not None and dependency[0] == stream_id:
@@ -336,24 +329,6 @@ class ReceivingSide(SendingSide):
             self._answer(stream_id, 501, "CONNECT to anything but a WebSocket", head, end_stream)
         else:
             self._open_stream(stream_id, head, end_stream, dependency)
-
-    def _request_of(self, block: bytes) -> RequestHead | None:
-        """The request that a header block stands for; None if it is too large."""
-        decoder = self._decoder
-        if decoder.changes != self._known_changes:
-            self._known_changes = decoder.changes
-            self._known_requests.clear()
-        elif (known := self._known_requests.get(block)) is not None:
-            return known
-        received = decoder.decode(block, self._parameters.max_header_list_size)
-        if decoder.is_oversized:
-            return None
-        head = read_request(received)
-        if decoder.changes == self._known_changes and decoder.list_size <= _MAX_KNOWN_SIZE:
-            if len(self._known_requests) >= _MAX_REQUESTS_KNOWN:
-                self._known_requests.clear()
-            self._known_requests[block] = head
-        return head
 
     def _open_stream(
         self, stream_id: int, head: RequestHead, end_stream: bool, dependency: Dependency | None
@@ -414,10 +389,10 @@ class ReceivingSide(SendingSide):
         self._spend_reset()
 
     def _on_trailers(self, stream: Stream, block: bytes, end_stream: bool) -> None:
-        received = self._decoder.decode(block, self._parameters.max_header_list_size)
+        received = self._blocks.decoder.decode(block, self._parameters.max_header_list_size)
         if stream.is_remote_closed:
             raise StreamFault(stream.id, STREAM_CLOSED, "HEADERS after END_STREAM")
-        if not end_stream or self._decoder.is_oversized:
+        if not end_stream or self._blocks.decoder.is_oversized:
             raise StreamFault(stream.id, PROTOCOL_ERROR, "trailers without END_STREAM, or too large")
         try:
             fields = read_trailers(received)
@@ -433,7 +408,7 @@ class ReceivingSide(SendingSide):
 
     def _on_stale_block(self, stream_id: int, block: bytes) -> None:
         """HEADERS on a stream that is over, was never opened in its turn, or is not the peer's to open."""
-        self._decoder.decode(block, self._parameters.max_header_list_size)
+        self._blocks.decoder.decode(block, self._parameters.max_header_list_size)
         if stream_id in self._reset_by_us:
             self._spend_control()
             return

@@ -57,6 +57,15 @@ class RequestHead:
         self.protocol: bytes | None = None
         self.priority: tuple[int, bool] | None = None
 
+    def with_target(self, raw_path: bytes, query: bytes) -> RequestHead:
+        """The same request for another target."""
+        head = RequestHead(self.method, raw_path, query, self.fields)
+        head.content_length = self.content_length
+        head.expects_continue = self.expects_continue
+        head.protocol = self.protocol
+        head.priority = self.priority
+        return head
+
 
 def read_request(received: list[Field]) -> RequestHead:
     """The request that a field section stands for.
@@ -158,13 +167,22 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[str, bytes, bytes]:
     scheme = pseudo.get(b":scheme")
     if not scheme or scheme.translate(None, _IN_SCHEME):
         raise MalformedMessage("missing or invalid :scheme")
-    target = pseudo.get(b":path", b"")
-    if target[:1] != b"/" and (target != b"*" or method != b"OPTIONS"):
+    name = method.decode("ascii").upper()
+    return name, *split_target(pseudo.get(b":path", b""), name)
+
+
+def split_target(target: bytes, method: str) -> tuple[bytes, bytes]:
+    """Path and query of a `:path`.
+
+    Raises:
+        MalformedMessage: it is not one (RFC 9113 §8.3.1).
+    """
+    if target[:1] != b"/" and (target != b"*" or method != "OPTIONS"):
         raise MalformedMessage("missing or invalid :path")
     if target.translate(None, _VISIBLE):
         raise MalformedMessage("invalid byte in :path")
     raw_path, _, query = target.partition(b"?")
-    return method.decode("ascii").upper(), raw_path, query
+    return raw_path, query
 
 
 def _authority(authority: bytes | None, host: bytes | None) -> bytes:
