@@ -15,7 +15,6 @@ import binascii
 import json
 import logging
 import os
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 from time import localtime, strftime, time
@@ -23,7 +22,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from urllib.parse import unquote
 
 from .log_targets import LogTarget
-from .logs import ACCESS, LogConfigurationError, SecondStamp, access_logger, iso_time, line_stamp
+from .logs import (
+    ACCESS,
+    DEFAULT_LOGGER_CLASS,
+    DIRECTIVE,
+    SecondStamp,
+    access_logger,
+    check_format,
+    iso_time,
+    line_stamp,
+)
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -170,7 +178,6 @@ def _sole_target(logger: logging.Logger) -> LogTarget | None:
 
 Atom: TypeAlias = Callable[[AccessRecord], Any]
 
-_DIRECTIVE = re.compile(r"%(?:(%)|\(([^)]*)\)([#0\- +]*\d*(?:\.\d+)?)([diouxXeEfFgGrsa]))")
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), ord('"'), ord("\\"))}
 
 
@@ -182,13 +189,14 @@ def compile_format(access_log_format: str) -> Callable[[AccessRecord, float], st
     Raises:
         LogConfigurationError: a `%` begins neither `%%` nor `%(atom)s`.
     """
+    check_format(access_log_format)
     template: list[str] = []
     atoms: list[Atom] = []
     stamp = SecondStamp(_render_common_log_time)
     moment = 0.0
     position = 0
-    for match in _DIRECTIVE.finditer(access_log_format):
-        template.append(_literal(access_log_format[position : match.start()]))
+    for match in DIRECTIVE.finditer(access_log_format):
+        template.append(access_log_format[position : match.start()])
         position = match.end()
         percent, name, flags, conversion = match.groups()
         if percent:
@@ -196,7 +204,7 @@ def compile_format(access_log_format: str) -> Callable[[AccessRecord, float], st
         else:
             template.append(f"%{flags}{conversion}" if name in _NUMBERS or conversion in "rsa" else "%s")
             atoms.append((lambda record: stamp(moment)) if name == "t" else _find_atom(name))
-    template.append(_literal(access_log_format[position:]))
+    template.append(access_log_format[position:])
     pattern, functions = "".join(template), tuple(atoms)
 
     def render(record: AccessRecord, now: float) -> str:
@@ -205,13 +213,6 @@ def compile_format(access_log_format: str) -> Callable[[AccessRecord, float], st
         return pattern % tuple([atom(record) for atom in functions])
 
     return render
-
-
-def _literal(text: str) -> str:
-    if "%" in text:
-        wrong = text[text.index("%") :][:10]
-        raise LogConfigurationError(f"access log format: {wrong!r} is neither %% nor %(atom)s")
-    return text
 
 
 def _render_common_log_time(second: int) -> str:
@@ -371,7 +372,7 @@ def describe(record: AccessRecord) -> dict[str, Any]:
 def _has_custom_logger(settings: Settings) -> bool:
     """Whether `logger_class` has its own idea of an access line."""
     chosen = settings.logger_class
-    if chosen == "hypercorn.logging.Logger":
+    if chosen == DEFAULT_LOGGER_CLASS:
         return False
     logger: object = settings.config.log
     # By the module that defines them, so that the facade need not be imported here.

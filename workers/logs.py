@@ -11,6 +11,7 @@ import json
 import logging
 import logging.config
 import os
+import re
 import sys
 import time
 import tomllib
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 ERROR = "hypercorn.error"
 ACCESS = "hypercorn.access"
+#: The one that has no idea of its own of an access line.
+DEFAULT_LOGGER_CLASS = "hypercorn.logging.Logger"
+#: `%%`, or an atom of `access_log_format` with flags and conversion.
+DIRECTIVE = re.compile(r"%(?:(%)|\(([^)]*)\)([#0\- +]*\d*(?:\.\d+)?)([diouxXeEfFgGrsa]))")
 
 
 class LogConfigurationError(Exception):
@@ -40,12 +45,27 @@ def configure(settings: Settings) -> None:
     handlers that others attached stay.
 
     Raises:
-        LogConfigurationError: a file cannot be opened, or the log configuration is missing or wrong.
+        LogConfigurationError: a file cannot be opened, the log configuration is missing or wrong, or
+            `access_log_format` is no format.
     """
+    # Its lines are made by the workers, but this is where a mistake can still be told to whoever started us.
+    if settings.accesslog is not None and settings.logger_class == DEFAULT_LOGGER_CLASS:
+        check_format(settings.access_log_format)
     attach(ERROR, settings.errorlog, sys.stderr, settings)
     if settings.accesslog is not None:
         attach(ACCESS, settings.accesslog, sys.stdout, settings)
     apply_logconfig(settings)
+
+
+def check_format(access_log_format: str) -> None:
+    """
+    Raises:
+        LogConfigurationError: a `%` begins neither `%%` nor `%(atom)s`.
+    """
+    for literal in DIRECTIVE.sub("\0", access_log_format).split("\0"):
+        if "%" in literal:
+            wrong = literal[literal.index("%") :][:10]
+            raise LogConfigurationError(f"access log format: {wrong!r} is neither %% nor %(atom)s")
 
 
 def access_logger(settings: Settings) -> logging.Logger | None:

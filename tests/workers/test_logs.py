@@ -34,6 +34,8 @@ class Settings:
     logconfig_dict: dict[str, Any] | None = None
     user: int | None = None
     group: int | None = None
+    logger_class: Any = "hypercorn.logging.Logger"
+    access_log_format: str = "%(h)s"
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +114,13 @@ def test_access_targets(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     logger.info("a line")
     assert capfd.readouterr().out.endswith("[INFO] a line\n")
     assert access_logger(configure(accesslog=str(tmp_path / "a"), loglevel="warning")) is None
+
+
+def test_wrong_access_format() -> None:
+    with pytest.raises(logs.LogConfigurationError, match="'%h' is neither %% nor"):
+        configure(accesslog="-", access_log_format="100%% %h")
+    configure(accesslog="-", access_log_format="%h", logger_class="site.Logger")
+    configure(access_log_format="%h")
 
 
 def test_user_loggers() -> None:
