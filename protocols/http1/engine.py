@@ -167,9 +167,10 @@ class HTTP1Engine:
                 # may be the beginning of the HTTP/2 preface.)
                 self._take_head(data, now)
                 return
-            self._buffer_head(data, now)
-        elif reading is _R_BODY:
-            self._receive_body(data, now)
+            if data:
+                self._buffer_head(data, now)
+        elif self._body is not None:
+            self._receive_body(self._body, data, now)
         elif reading is _R_LATER:
             self._buffer += data
             self.wants_read = len(self._buffer) < _MAX_WAITING
@@ -343,22 +344,20 @@ class HTTP1Engine:
 
     def _expect_body(self, request: Request, now: float) -> None:
         length = self._reader.facts.content_length
-        self._body = ChunkedBody(self._parameters) if length is None else LengthBody(length)
+        body: Body = ChunkedBody(self._parameters) if length is None else LengthBody(length)
+        self._body = body
         self._expects_continue = request.expects_continue
         self._reading = _R_BODY
         self._unconsumed = 0
         self._await_content(now)
         if self._buffer:
-            self._receive_body(self._take_buffer(), now)
+            self._receive_body(body, self._take_buffer(), now)
 
     def _await_content(self, now: float) -> None:
         timeout = self._parameters.read_timeout
         self.deadline = now + timeout if timeout is not None and self.wants_read else NEVER
 
-    def _receive_body(self, data: bytes, now: float) -> None:
-        body = self._body
-        if body is None or not data:
-            return
+    def _receive_body(self, body: Body, data: bytes, now: float) -> None:
         try:
             content = body.feed(data)
         except Refusal as refusal:
@@ -367,7 +366,8 @@ class HTTP1Engine:
         if not self._open:
             self._discard(body, len(data), now)
             return
-        self._expects_continue = False
+        if data:
+            self._expects_continue = False
         if body.is_complete:
             self._body = None
             self._reading = _R_LATER

@@ -65,7 +65,7 @@ class Session:
 
     @property
     def stream_id(self) -> int:
-        return self.requests[-1].stream_id
+        return next(event.stream_id for event in reversed(self.events) if isinstance(event, Request))
 
     @property
     def body(self) -> bytes:
