@@ -118,7 +118,7 @@ def make_access_log(settings: Settings, runtime: Runtime) -> AccessLog | None:
     """What the settings ask for, or None if that is nothing. Call it in the worker, after `logs.configure`.
 
     Raises:
-        LogConfigurationError: the format of lines is wrong, or `statsd_host` names no address.
+        LogConfigurationError: the format of lines is wrong, or `statsd_host` is no host and port.
     """
     if _has_custom_logger(settings):
         return CustomAccessLog(settings, runtime)

@@ -46,11 +46,13 @@ def configure(settings: Settings) -> None:
 
     Raises:
         LogConfigurationError: a file cannot be opened, the log configuration is missing or wrong, or
-            `access_log_format` is no format.
+            `access_log_format` is no format, or `statsd_host` no host and port.
     """
     # Its lines are made by the workers, but this is where a mistake can still be told to whoever started us.
     if settings.accesslog is not None and settings.logger_class == DEFAULT_LOGGER_CLASS:
         check_format(settings.access_log_format)
+    if settings.statsd_host is not None:
+        parse_statsd_host(settings.statsd_host)
     attach(ERROR, settings.errorlog, sys.stderr, settings)
     if settings.accesslog is not None:
         attach(ACCESS, settings.accesslog, sys.stdout, settings)
@@ -66,6 +68,18 @@ def check_format(access_log_format: str) -> None:
         if "%" in literal:
             wrong = literal[literal.index("%") :][:10]
             raise LogConfigurationError(f"access log format: {wrong!r} is neither %% nor %(atom)s")
+
+
+def parse_statsd_host(text: str) -> tuple[str, int]:
+    """Host and port of `name:port` or `[v6]:port`.
+
+    Raises:
+        LogConfigurationError: it has another form.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise LogConfigurationError(f"statsd host {text!r} is not of the form host:port")
+    return host.strip("[]"), int(port)
 
 
 def access_logger(settings: Settings) -> logging.Logger | None:

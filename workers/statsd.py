@@ -13,7 +13,7 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
-from .logs import ERROR, LogConfigurationError
+from .logs import ERROR, parse_statsd_host
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -25,24 +25,29 @@ _KINDS = {"gauge": "g", "counter": "c", "histogram": "ms"}
 
 
 class Statsd:
-    """A connected UDP socket. `host` is `name:port` or `[v6]:port`.
+    """A connected UDP socket. A host that cannot be resolved (which may block) is one warning: the service is
+    worth more than its figures.
+
+    Args:
+        host: `name:port` or `[v6]:port`.
 
     Raises:
-        LogConfigurationError: `host` has another form, or cannot be resolved (which may block).
+        LogConfigurationError: `host` has another form.
     """
 
     def __init__(self, host: str, prefix: str, tags: str) -> None:
-        name, _, port = host.rpartition(":")
+        self._socket: socket.socket | None = None
+        name, port = parse_statsd_host(host)
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                name.strip("[]"), int(port), type=socket.SOCK_DGRAM
-            )[0]
-        except (OSError, ValueError) as error:
-            raise LogConfigurationError(f"statsd host {host!r} is no host:port: {error}") from None
-        self._socket = socket.socket(family, kind, protocol)
-        self._socket.setblocking(False)
-        with contextlib.suppress(OSError):  # no route: every send says so again
-            self._socket.connect(address)
+            found = socket.getaddrinfo(name, port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            logging.getLogger(ERROR).warning("No figures for statsd: %s cannot be found: %s", host, error)
+        else:
+            family, kind, protocol, _, address = found[0]
+            self._socket = socket.socket(family, kind, protocol)
+            self._socket.setblocking(False)
+            with contextlib.suppress(OSError):  # no route: every send says so again
+                self._socket.connect(address)
         self._prefix = prefix.rstrip(".") + "." if prefix else ""
         self._tags = f"|#{tags}" if tags else ""
 
@@ -52,11 +57,13 @@ class Statsd:
         self.send_datagram(f"{self._prefix}{name}:{value}|{kind}{rate}{self._tags}".encode())
 
     def send_datagram(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.send(data)
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.send(data)
 
     def close(self) -> None:
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
 
 class StatsdAccessLog:

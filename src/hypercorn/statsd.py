@@ -105,7 +105,7 @@ class SocketStatsdLogger(StatsdLogger):
     """Sends by UDP to `config.statsd_host`, without ever blocking: on every event loop alike.
 
     Raises:
-        LogConfigurationError: `statsd_host` names no address (resolving it may block).
+        LogConfigurationError: `statsd_host` is no host and port. Resolving it may block.
     """
 
     def __init__(self, config: Config) -> None:

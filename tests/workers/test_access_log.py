@@ -353,7 +353,17 @@ def test_statsd_that_is_not_there(server: socket.socket) -> None:
     statsd.close()
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:port", ""])
+@pytest.mark.parametrize("host", ["localhost", "localhost:port", ":8125", "localhost:65536", ""])
 def test_wrong_statsd_host(host: str) -> None:
-    with pytest.raises(logs.LogConfigurationError, match="is no host:port"):
+    with pytest.raises(logs.LogConfigurationError, match="is not of the form host:port"):
         Statsd(host, "", "")
+    with pytest.raises(logs.LogConfigurationError, match="is not of the form host:port"):
+        make(statsd_host=host)
+
+
+def test_statsd_host_that_cannot_be_found(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", logs.ERROR):
+        statsd = Statsd("no-such-host.invalid:8125", "", "")
+    assert caplog.messages[0].startswith("No figures for statsd: no-such-host.invalid:8125 cannot be found")
+    statsd.send("name", 1, "c")
+    statsd.close()

@@ -36,6 +36,7 @@ class Settings:
     group: int | None = None
     logger_class: Any = "hypercorn.logging.Logger"
     access_log_format: str = "%(h)s"
+    statsd_host: str | None = None
 
 
 @pytest.fixture(autouse=True)
