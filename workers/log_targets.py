@@ -104,7 +104,10 @@ class FileTarget(LogTarget, logging.FileHandler):
         super().close()
 
     def _write(self, data: bytes) -> None:
-        if time.monotonic() >= self._follow_at:
+        if self._fd < 0:
+            # Closed by a later configuration, while a server made earlier in this process still uses it.
+            self.reopen()
+        elif time.monotonic() >= self._follow_at:
             self._follow()
         os.write(self._fd, data)
 

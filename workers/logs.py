@@ -38,11 +38,14 @@ class LogConfigurationError(Exception):
     """A log file or a log configuration cannot be used; the message is one sentence for the operator."""
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: Settings, *, is_guest: bool = False) -> None:
     """Attach targets and formats to both loggers, then apply `logconfig` or `logconfig_dict`.
 
     May be called again, with other settings or after a fork: what an earlier call attached is replaced,
     handlers that others attached stay.
+
+    Args:
+        is_guest: the process is somebody else's program: a logger that it gave handlers is left alone.
 
     Raises:
         LogConfigurationError: a file cannot be opened, the log configuration is missing or wrong, or
@@ -53,8 +56,9 @@ def configure(settings: Settings) -> None:
         check_format(settings.access_log_format)
     if settings.statsd_host is not None:
         parse_statsd_host(settings.statsd_host)
-    attach(ERROR, settings.errorlog, sys.stderr, settings)
-    if settings.accesslog is not None:
+    if not (is_guest and _others(logging.getLogger(ERROR))):
+        attach(ERROR, settings.errorlog, sys.stderr, settings)
+    if settings.accesslog is not None and not (is_guest and _others(logging.getLogger(ACCESS))):
         attach(ACCESS, settings.accesslog, sys.stdout, settings)
     apply_logconfig(settings)
 
@@ -126,8 +130,8 @@ def attach(name: str, target: logging.Logger | str | None, stream: TextIO, setti
     logger = logging.getLogger(name)
     # Made first: if it fails, everything stays as it was.
     handler = _make_handler(target, stream, settings)
-    replaced = [old for old in logger.handlers if isinstance(old, LogTarget | ForwardTarget | _Silence)]
-    others = [other for other in logger.handlers if other not in replaced]
+    others = _others(logger)
+    replaced = [old for old in logger.handlers if old not in others]
     # Ours comes first: programs look for it there.
     logger.handlers = others if target is logger else [handler, *others]
     for old in replaced:
@@ -143,6 +147,11 @@ def attach(name: str, target: logging.Logger | str | None, stream: TextIO, setti
     logger.propagate = name == ERROR and (
         isinstance(target, str) or (target is None and _has_logconfig(settings))
     )
+
+
+def _others(logger: logging.Logger) -> list[logging.Handler]:
+    """The handlers of `logger` that are not ours."""
+    return [h for h in logger.handlers if not isinstance(h, LogTarget | ForwardTarget | _Silence)]
 
 
 def _has_logconfig(settings: Options) -> bool:

@@ -217,6 +217,16 @@ def test_both_ways_give_the_same_line(tmp_path: Path) -> None:
     assert lines[0] == lines[1]
 
 
+def test_two_servers_with_files_of_their_own(tmp_path: Path) -> None:
+    first = make(accesslog=str(tmp_path / "one"), access_log_format="1")
+    second = make(accesslog=str(tmp_path / "two"), access_log_format="2")
+    first.log(record())
+    second.log(record())
+    assert (tmp_path / "one").read_text().endswith("] 1\n")
+    assert (tmp_path / "two").read_text().endswith("] 2\n")
+    first._target.close()
+
+
 def test_json(tmp_path: Path) -> None:
     log = make(accesslog=str(tmp_path / "log"), log_format="json")
     log.log(record())

@@ -101,6 +101,17 @@ def test_configure_again_replaces_only_ours(tmp_path: Path) -> None:
     assert len(error.handlers) == 2
 
 
+def test_guest_leaves_the_loggers_of_its_host_alone(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    error.addHandler(logging.StreamHandler(stream))
+    made: Any = Settings(errorlog=str(tmp_path / "error"), accesslog=str(tmp_path / "access"))
+    logs.configure(made, is_guest=True)
+    error.warning("hello")
+    assert stream.getvalue() == "hello\n"
+    assert not (tmp_path / "error").exists()
+    assert (tmp_path / "access").exists()
+
+
 def test_no_error_log(capfd: pytest.CaptureFixture[str]) -> None:
     configure(errorlog=None)
     error.error("nobody hears")
