@@ -323,11 +323,17 @@ class HTTP1Engine:
         settings = upgrade.read_settings(request, self._reader.facts)
         if settings is None:
             return False
+        self._send_continue_before_switching()
         self._out.append(upgrade.SWITCHING)
         request.fields = [(name.lower(), value) for name, value in request.fields]
         self.events.append(SwitchToHTTP2(request, settings, bytes(self._buffer)))
         self._leave()
         return True
+
+    def _send_continue_before_switching(self) -> None:
+        """RFC 9110 §7.8: who asks for an upgrade and expects 100 gets 100 first, and then 101."""
+        if self._reader.facts.expects_continue:
+            self._out.append(response.informational(100, []))
 
     def _leave(self) -> None:
         """Another engine has the connection from here."""
@@ -447,6 +453,7 @@ class HTTP1Engine:
         fields = [field for field in fields if field[0].lower() not in (b"connection", b"upgrade")]
         answer = [(b"upgrade", b"websocket"), *fields]
         start = self._writer.write(101, answer).start
+        self._send_continue_before_switching()
         self._out.append(start + b"connection: Upgrade\r\n\r\n")
         self._writing = _W_TUNNEL
         self._reading = _R_TUNNEL

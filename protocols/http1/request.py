@@ -87,7 +87,7 @@ class HeadReader:
         facts = self.facts
         rules.check_request(method, version, facts)
         authority, path, query = rules.split_target(method, target)
-        _ask_reference(head)
+        ask_reference(head)
         request = _request(stream_id, version, method, path, query, facts)
         if authority is not None:
             request.fields = _with_host(request.fields, authority)
@@ -115,7 +115,7 @@ def _with_host(fields: Fields, authority: bytes) -> Fields:
     return replaced
 
 
-def _ask_reference(head: bytes) -> None:
+def ask_reference(head: bytes) -> None:
     """Raise `Refusal` unless h11 takes the head, too. h11 is imported when it is first asked."""
     import h11
 

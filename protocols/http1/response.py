@@ -137,7 +137,7 @@ class HeadWriter:
         return head
 
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade"})
 
 
 def _read_framing(head: ResponseHead, status: int, name: bytes, value: bytes) -> bool:
@@ -149,6 +149,9 @@ def _read_framing(head: ResponseHead, status: int, name: bytes, value: bytes) ->
         head.closes = head.closes or b"close" in options
         head.options |= options - {b"close", b"keep-alive"}
         return False
+    if name == b"upgrade":
+        head.options |= {b"upgrade"}  # RFC 9110 §7.8: never without the connection option.
+        return True
     if name == b"transfer-encoding":
         if value.lower() != b"chunked":
             raise LocalProtocolError(f"the transfer coding {value!r} is not implemented")

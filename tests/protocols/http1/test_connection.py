@@ -162,7 +162,12 @@ def test_exactly_at_the_limits(connect, cut) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "status"), [(b"GET /" + b"a" * 20000, 414), (GET[:-2] + b"X: y\r\n" * 3000, 431)]
+    ("head", "status"),
+    [
+        (b"GET /" + b"a" * 20000, 414),
+        (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (GET[:-2] + b"X: y\r\n" * 3000, 431),
+    ],
 )
 def test_unlimited_lines_are_bounded_by_the_head(head, status, connect) -> None:
     session = connect(limit_request_line=0, limit_request_fields=0, limit_request_field_size=0)

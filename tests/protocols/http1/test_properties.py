@@ -13,7 +13,7 @@ from hypercorn.protocols.engine import Closing, DefaultFields, LocalProtocolErro
 from hypercorn.protocols.events import Data, Refused, Request, SwitchToHTTP2, Trailers
 from hypercorn.protocols.http1 import HTTP1Engine, HTTP1Parameters
 from hypercorn.protocols.http1.body import ChunkedBody
-from hypercorn.protocols.http1.request import HeadReader
+from hypercorn.protocols.http1.request import HeadReader, ask_reference
 from hypercorn.protocols.http1.rules import Refusal
 
 PARAMETERS = HTTP1Parameters()
@@ -424,6 +424,11 @@ def test_what_is_written_h11_reads_with_the_same_meaning(
     closes = client.their_state in (h11.MUST_CLOSE, h11.CLOSED)
     if version == b"1.1":
         assert closes is (engine.closing is Closing.AFTER_FLUSH)
+
+
+def test_h11_has_a_veto() -> None:
+    with pytest.raises(Refusal, match="h11"):
+        ask_reference(b"GET / HTTP/1.1\r\n\r\n")
 
 
 def test_h11_is_not_imported_for_common_requests() -> None:

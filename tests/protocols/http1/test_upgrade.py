@@ -183,6 +183,18 @@ def test_h2c_while_draining(connect) -> None:
     assert session.requests
 
 
+def test_continue_comes_before_switching(connect) -> None:
+    """RFC 9110 §7.8."""
+    expect = b"\r\nExpect: 100-continue\r\n\r\n"
+    session = connect()
+    session.say(H2C.replace(b"\r\n\r\n", expect))
+    assert session.output == b"HTTP/1.1 100 Continue\r\n\r\n" + SWITCHING
+    session = connect()
+    session.say(WEBSOCKET.replace(b"\r\n\r\n", expect))
+    accept(session)
+    assert session.output.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 ")
+
+
 # ---- prior knowledge
 
 
