@@ -10,7 +10,7 @@ import enum
 import logging
 from collections.abc import Iterable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
 from ..protocols.engine import NEVER
@@ -20,6 +20,7 @@ from .errors import ClientDisconnected, UnexpectedMessageError
 from .supervision import DrainReason
 
 if TYPE_CHECKING:
+    from ..protocols.engine import MultiplexedEngine
     from .connection import Connection
     from .runtime import Event, Task
 
@@ -64,6 +65,7 @@ class HTTPExchange:
         "_chunks",
         "_connection",
         "_end_unread",
+        "_multiplexed",
         "_must_send_continue",
         "_peer_left",
         "_receive_event",
@@ -84,6 +86,10 @@ class HTTPExchange:
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection
+        #: The engine if its exchanges run side by side.
+        self._multiplexed: MultiplexedEngine | None = None
+        if request.http_version == "2":
+            self._multiplexed = cast("MultiplexedEngine", connection.engine)
         self.request = request
         self._stream_id = request.stream_id
         self._chunks: list[bytes] | None = [] if not request.end_stream else None
@@ -121,6 +127,8 @@ class HTTPExchange:
             # Also when cancelled: a response that nobody will finish must not look finished.
             if self._state is not _COMPLETE and not self.is_closed:
                 self._cut()
+            if self._multiplexed is not None:
+                self._multiplexed.exchange_ended(self._stream_id)
             server.exchange_ended(self)
 
     def _scope(self) -> Message:
@@ -133,7 +141,7 @@ class HTTPExchange:
         else:
             path = raw_path.decode("utf-8", "replace")
         extensions = _EXTENSIONS.copy()
-        if request.http_version == "2":
+        if self._multiplexed is not None:
             extensions["http.response.push"] = {}
         if connection.tls is not None:
             extensions["tls"] = connection.tls.tls_info()
@@ -335,6 +343,11 @@ class HTTPExchange:
         if kind == "http.response.early_hint" and self._state is _HEAD:
             links = [(b"link", bytes(link)) for link in message.get("links", ())]
             connection.engine.send_informational(self._stream_id, 103, links)
+            connection.settle(now)
+        elif kind == "http.response.push" and self._multiplexed is not None and self._state in (_HEAD, _BODY):
+            path = str(message["path"]).encode("ascii")
+            fields = _as_list(message.get("headers", ()))
+            self._multiplexed.push(self._stream_id, "GET", path, fields, now)
             connection.settle(now)
         elif kind == "http.response.pathsend" and self._state is _BODY:
             await self._send_file(message["path"])
