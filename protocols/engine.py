@@ -157,3 +157,34 @@ class Engine(Protocol):
     def data_to_send(self) -> bytes:
         """All bytes that are ready for the transport; they are the caller's from here. `b""`: none."""
         ...
+
+
+class MultiplexedEngine(Engine, Protocol):
+    """What an engine offers beyond `Engine` if its exchanges run side by side (HTTP/2)."""
+
+    def push(self, stream_id: int, method: str, path: bytes, fields: Fields, now: float) -> int | None:
+        """Promise the response to a request that the peer has not made (RFC 9113 §8.4).
+
+        The promised `Request` is emitted, for the connection to run the application for it.
+
+        Args:
+            stream_id: the open exchange that the promise belongs to.
+            method: GET or HEAD.
+            path: the target, with its query.
+            fields: further request fields; the authority is that of the exchange's own request.
+
+        Returns:
+            The promised stream, or None where the peer does not want pushes or the exchange is over.
+
+        Raises:
+            LocalProtocolError: the promised request would not be valid.
+        """
+        ...
+
+    def exchange_ended(self, stream_id: int) -> None:
+        """The application's call is over, and nothing of the exchange is running any more.
+
+        Until then a stream that its peer has reset counts as open, so that resets do not let a peer start
+        more work than it may (CVE-2023-44487).
+        """
+        ...

@@ -9,77 +9,95 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from priority.priority import (
-    DuplicateStreamError,
     MissingStreamError,
     PriorityError,
     PriorityTree,
     TooManyStreamsError,
 )
 
+Signal = tuple[int, int, bool]
+
+_DEFAULT: Signal = (0, 16, False)
+
 
 class DependencyTree:
-    """Live streams and the idle ones that clients group them with, at most `max_nodes` together."""
+    """Live streams and the idle ones that clients group them with, at most `max_nodes` together.
 
-    __slots__ = ("_max_nodes", "_tree")
+    Signals only wait here until a stream has data that must wait too: the tree is costly, and most responses
+    are over before it would be asked.
+    """
 
-    def __init__(self, max_nodes: int, live: Iterable[int], ready: Iterable[int]) -> None:
+    __slots__ = ("_max_nodes", "_signalled", "_signals", "_tree")
+
+    def __init__(self, max_nodes: int) -> None:
         self._max_nodes = max_nodes
-        self._plant(live, ready)
+        self._tree = PriorityTree(max_nodes)
+        #: The last signal about each stream that the tree has not been told yet, in order.
+        self._signals: dict[int, Signal] = {}
+        #: The streams whose signals the tree knows.
+        self._signalled: set[int] = set()
 
-    def _plant(self, live: Iterable[int], ready: Iterable[int]) -> None:
-        self._tree = PriorityTree(self._max_nodes)
-        for stream_id in live:
-            self.insert(stream_id)
-        for stream_id in ready:
-            self.mark(stream_id, active=True)
+    def opened(self, stream_id: int) -> None:
+        """A stream begins; unless a signal came before it, it depends on nothing."""
+        if stream_id not in self._signalled:
+            self._signals.setdefault(stream_id, _DEFAULT)
 
-    def insert(self, stream_id: int) -> None:
-        """A stream begins, with nothing to send; unless a signal came before it, it depends on nothing."""
+    def depend(self, stream_id: int, parent: int, weight: int, exclusive: bool) -> None:
+        """A signal (weight 1 to 256) about a stream, open or not."""
+        signals = self._signals
+        signals.pop(stream_id, None)
+        signals[stream_id] = (parent, weight, exclusive)
+        if len(signals) > self._max_nodes:
+            del signals[next(iter(signals))]
+
+    def activate(self, stream_id: int, ready: Iterable[int]) -> None:
+        """A stream has something to send; `ready` are all that have."""
         try:
+            for about, signal in self._signals.items():
+                self._obey(about, signal)
+            self._signalled.update(self._signals)
+            self._signals.clear()
+            self._unblock(stream_id)
+        except TooManyStreamsError:
+            # Full of idle streams: forget them, and all signals.
+            self._signals.clear()
+            self._signalled.clear()
+            self._tree = PriorityTree(self._max_nodes)
+            for each in ready:
+                self._unblock(each)
+
+    def _unblock(self, stream_id: int) -> None:
+        try:
+            self._tree.unblock(stream_id)
+        except MissingStreamError:
             self._tree.insert_stream(stream_id)
-            self._tree.block(stream_id)
-        except DuplicateStreamError:
-            return
+
+    def _obey(self, stream_id: int, signal: Signal) -> None:
+        try:
+            try:
+                self._tree.reprioritize(stream_id, *signal)
+            except MissingStreamError:
+                self._tree.insert_stream(stream_id, *signal)
+                self._tree.block(stream_id)
+        except TooManyStreamsError:
+            raise
         except PriorityError:
-            return  # full: the stream takes turns outside of the tree
+            return  # too deep, or the like
+
+    def deactivate(self, stream_id: int) -> None:
+        """A stream has nothing to send for now."""
+        try:
+            self._tree.block(stream_id)
+        except MissingStreamError:
+            return
 
     def remove(self, stream_id: int) -> None:
         """A stream is over: those that depend on it move up."""
+        self._signals.pop(stream_id, None)
+        self._signalled.discard(stream_id)
         try:
             self._tree.remove_stream(stream_id)
         except MissingStreamError:
-            return
-
-    def mark(self, stream_id: int, active: bool) -> None:
-        """A stream has something to send, or has not."""
-        try:
-            if active:
-                self._tree.unblock(stream_id)
-            else:
-                self._tree.block(stream_id)
-        except MissingStreamError:
-            return
-
-    def depend(
-        self,
-        stream_id: int,
-        parent: int,
-        weight: int,
-        exclusive: bool,
-        live: Iterable[int],
-        ready: Iterable[int],
-    ) -> None:
-        """Obey a signal (weight 1 to 256) about a stream, open or not."""
-        tree = self._tree
-        try:
-            try:
-                tree.reprioritize(stream_id, parent, weight, exclusive)
-            except MissingStreamError:
-                tree.insert_stream(stream_id, parent, weight, exclusive)
-                tree.block(stream_id)
-        except TooManyStreamsError:
-            self._plant(live, ready)  # full of idle streams: forget them
-        except PriorityError:
             return
 
     def next(self) -> int | None:

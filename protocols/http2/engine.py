@@ -1,7 +1,7 @@
 """The HTTP/2 engine: RFC 9113 for a server, with RFC 8441 (WebSocket), RFC 9218 and RFC 7540 priorities.
 
-Frames and HPACK are ours (see `docs/decisions/`), written for few and cheap steps; h2 and hpack are the judges
-in the tests. Beyond `Engine` it offers `push` and `exchange_ended`.
+Frames and HPACK are ours (`docs/decisions/http2-engine.md`), written for few and cheap steps; h2 and hpack are
+the judges in the tests. It is a `MultiplexedEngine`.
 
 It refuses to do: tunnels for plain CONNECT (501), HTTP semantics beyond framing, and anything that needs a
 clock or a socket.

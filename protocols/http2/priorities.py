@@ -9,6 +9,7 @@ be obeyed (tree full or too deep) is dropped.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ class Scheduler:
         """`stream` has something to send."""
         self.ready[stream.id] = stream
         if self._tree is not None:
-            self._tree.mark(stream.id, active=True)
+            self._tree.activate(stream.id, self.ready)
 
     def remove(self, stream: Stream) -> None:
         """`stream` has nothing to send for now."""
         self.ready.pop(stream.id, None)
         if self._tree is not None:
-            self._tree.mark(stream.id, active=False)
+            self._tree.deactivate(stream.id)
 
     def next(self) -> Stream:
         """The stream to serve next; there must be one in `ready`."""
@@ -100,8 +101,13 @@ class Scheduler:
 
     # ---- signals of RFC 7540
 
+    def opened(self, stream_id: int) -> None:
+        """A stream begins."""
+        if self._tree is not None:
+            self._tree.opened(stream_id)
+
     def depend(
-        self, stream_id: int, parent: int, weight: int, exclusive: bool, streams: dict[int, Stream]
+        self, stream_id: int, parent: int, weight: int, exclusive: bool, streams: Iterable[int]
     ) -> None:
         """A dependency and weight (1 to 256) for a stream, open or not; `streams` are the open ones."""
         if self.by_urgency:
@@ -111,13 +117,12 @@ class Scheduler:
                 return  # what all streams have
             from .dependencies import DependencyTree
 
-            self._tree = DependencyTree(self._max_nodes, streams, self.ready)
-        self._tree.depend(stream_id, parent, weight, exclusive, streams, self.ready)
-
-    def opened(self, stream_id: int) -> None:
-        """A stream begins."""
-        if self._tree is not None:
-            self._tree.insert(stream_id)
+            self._tree = DependencyTree(self._max_nodes)
+            for opened in streams:
+                self._tree.opened(opened)
+            for ready in self.ready:
+                self._tree.activate(ready, self.ready)
+        self._tree.depend(stream_id, parent, weight, exclusive)
 
     def closed(self, stream: Stream) -> None:
         """A stream is over."""

@@ -215,8 +215,7 @@ class SendingSide(ConnectionState):
             self._abort_stream(stream, INTERNAL_ERROR)
 
     def exchange_ended(self, stream_id: int) -> None:
-        """The exchange is over: nothing of it is running any more. Until then a stream that its peer has
-        reset counts against `max_concurrent_streams`."""
+        """See `MultiplexedEngine`."""
         self._abandoned.pop(stream_id, None)
 
     def can_send(self, stream_id: int) -> bool:
@@ -236,20 +235,7 @@ class SendingSide(ConnectionState):
     # ---- server push (RFC 9113 §8.4)
 
     def push(self, stream_id: int, method: str, path: bytes, fields: Fields, now: float) -> int | None:
-        """Promise the response to a request that the peer has not made, and emit that `Request`.
-
-        Args:
-            stream_id: the open exchange that the promise belongs to.
-            method: GET or HEAD.
-            path: the target, with its query.
-            fields: further request fields; the authority is that of the exchange's own request.
-
-        Returns:
-            The promised stream, or None where the peer does not want pushes or the exchange is over.
-
-        Raises:
-            LocalProtocolError: the promised request would not be valid.
-        """
+        """See `MultiplexedEngine`."""
         self._now = now
         stream = self._streams.get(stream_id)
         if stream is None or stream.is_ended or not self._may_push(stream_id):

@@ -1,7 +1,7 @@
 """What both directions of an HTTP/2 connection share: its streams, its output, and how either of them ends.
 
-The engine is built in four layers, each in its file and each using only those below it: state, sending,
-receiving, engine. They are one object, because every step of one direction touches the other.
+The engine is built in five layers, each in its file and each using only those below it: state, sending,
+control, receiving, engine. They are one object, because every step of one direction touches the other.
 """
 
 from __future__ import annotations
