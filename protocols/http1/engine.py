@@ -15,6 +15,7 @@ from ..events import Data, Event, Fields, Refused, Request, StreamClosed, Switch
 from . import response, rules, upgrade
 from .body import Body, ChunkedBody, LengthBody
 from .parameters import HTTP1Parameters
+from .partial import PartialHead
 from .request import HeadReader
 from .response import HeadWriter, ResponseHead
 from .rules import Refusal
@@ -67,8 +68,6 @@ _MAX_WAITING = 65536
 #: The rest of a request body that the application did not read: thrown away up to here, beyond it the connection
 #: is closed instead.
 _MAX_DISCARDED = 65536
-#: Bytes of empty lines before a request line that are overlooked (RFC 9112 §2.2 asks for at least one line).
-_MAX_EMPTY_LINES = 16
 
 
 class HTTP1Engine:
@@ -95,14 +94,13 @@ class HTTP1Engine:
         "_open",
         "_out",
         "_parameters",
+        "_partial",
         "_persists",
         "_reader",
         "_reading",
         "_remaining",
         "_request",
-        "_scanned",
         "_secure",
-        "_skipped",
         "_unconsumed",
         "_wants_writable",
         "_writer",
@@ -126,11 +124,9 @@ class HTTP1Engine:
         self._writer = HeadWriter(defaults)
         self._reading = _R_HEAD
         self._writing = _W_NOTHING
-        #: Input that is not understood yet, how far it was searched for the end of a head, and how many bytes of
-        #: empty lines were dropped before it.
+        #: Input that is not understood yet.
         self._buffer = bytearray()
-        self._scanned = 0
-        self._skipped = 0
+        self._partial = PartialHead(self._buffer, parameters)
         self._out: list[bytes] = []
         self._eof = False
         self._is_draining = False
@@ -227,34 +223,19 @@ class HTTP1Engine:
 
     def _read_head(self, now: float) -> None:
         """Take the next head from the buffer if it is complete."""
-        buffer = self._buffer
-        if buffer[0] == 13 and not self._skip_empty_lines():
+        if not self._count and self._read_preface():
             return
-        if buffer[0] == 80 and self._read_preface():
+        try:
+            head = self._partial.take()
+        except Refusal as refusal:
+            self._refuse(refusal)
             return
-        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
-        if end == 3:
-            self._check_partial_head()
-            return
-        head = bytes(buffer[:end])
-        del buffer[:end]
-        self._scanned = 0
-        self._take_head(head, now)
-
-    def _skip_empty_lines(self) -> bool:
-        """Drop empty lines before a request line; tell whether anything else is there."""
-        buffer = self._buffer
-        while buffer.startswith(b"\r\n") and self._skipped <= _MAX_EMPTY_LINES:
-            del buffer[:2]
-            self._skipped += 2
-        if self._skipped > _MAX_EMPTY_LINES:
-            self._refuse(Refusal(400, "empty lines instead of a request (RFC 9112 §2.2)"))
-            return False
-        return not b"\r".startswith(buffer)
+        if head is not None:
+            self._take_head(head, now)
 
     def _read_preface(self) -> bool:
-        """Tell whether the buffer begins with the HTTP/2 preface, or may yet; with all of it, switch."""
-        if self._count or not self._parameters.h2c_prior_knowledge:
+        """Tell whether the connection begins with the HTTP/2 preface, or may yet; with all of it, switch."""
+        if self._partial.skipped or not self._parameters.h2c_prior_knowledge:
             return False
         buffer = self._buffer
         if not upgrade.PREFACE.startswith(buffer[: len(upgrade.PREFACE)]):
@@ -263,24 +244,6 @@ class HTTP1Engine:
             self.events.append(SwitchToHTTP2(None, b"", bytes(buffer)))
             self._leave()
         return True
-
-    def _check_partial_head(self) -> None:
-        """Refuse what can never become a head, so that nobody waits for the rest."""
-        buffer = self._buffer
-        parameters = self._parameters
-        start, self._scanned = self._scanned, len(buffer)
-        try:
-            rules.check_octets(buffer, max(0, start - 1), len(buffer))
-            line = buffer.find(b"\r\n", max(0, start - 1))
-            if line >= 0 and buffer.find(b"\r\n") == line:
-                rules.split_request_line(buffer[:line])
-            limit = parameters.limit_request_line or parameters.max_head_size
-            if len(buffer) >= limit + 2 and buffer.find(b"\r\n", 0, limit + 2) < 0:
-                raise Refusal(414, "the request line is too long")
-            if len(buffer) >= parameters.max_head_size:
-                rules.refuse_large_head(buffer, parameters)
-        except Refusal as refusal:
-            self._refuse(refusal)
 
     def _take_head(self, head: bytes, now: float) -> None:
         """Open an exchange for the request with this complete head; what follows it is in the buffer."""
@@ -292,7 +255,6 @@ class HTTP1Engine:
             self._buffer[:0] = head
             self._refuse(refusal)
             return
-        self._skipped = 0
         self._count += 1
         facts = self._reader.facts
         if request.http_version == "1.1":
