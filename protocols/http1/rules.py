@@ -111,11 +111,10 @@ def read_facts(fields: Fields, handed_up: Fields) -> FieldFacts:
     if host is not None:
         check_host(host)
     facts = FieldFacts(handed_up, host)
-    connection = table.get(b"connection")
-    options = list_members(connection) if connection is not None else frozenset[bytes]()
+    options = list_members(table.get(b"connection", b""))
     facts.wants_close = b"close" in options
     facts.wants_keep_alive = b"keep-alive" in options
-    if not _MEANINGFUL.isdisjoint(table):
+    if not table.keys().isdisjoint(_MEANINGFUL):
         facts.is_simple = False
         _read_framing(facts, table)
         _read_expect(facts, table)
