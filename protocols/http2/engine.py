@@ -37,6 +37,10 @@ from .streams import Stream
 
 _DRAIN_PING = b"draining"
 _ALIVE_PING = b"stillyou"
+#: How long a connection that carries requests side by side must be without one to count as quiet.
+_QUIET_SECONDS = 0.05
+#: How many `drain_delay`s a connection that has reached its limit of requests may wait for a quiet moment.
+_PATIENCE = 10
 _NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
 
 
@@ -44,7 +48,7 @@ class Drain(enum.Enum):
     """How far the end of a connection has been announced."""
 
     NOT = "not"
-    WAITING = "waiting for open requests"
+    WAITING = "waiting for a quiet moment"
     ANNOUNCED = "first GOAWAY sent"
     FINAL = "last GOAWAY sent"
 
@@ -61,7 +65,7 @@ class HTTP2Engine(ReceivingSide):
         secure: the connection is encrypted; only used for the scheme of pushed requests.
     """
 
-    __slots__ = ("_drain", "_drains_at_once", "_is_ping_due")
+    __slots__ = ("_drain", "_drain_latest", "_drains_at_once", "_is_ping_due")
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class HTTP2Engine(ReceivingSide):
         super().__init__(parameters, defaults, now, secure)
         self._drain = Drain.NOT
         self._drains_at_once = False
+        self._drain_latest = NEVER
         #: The ping deadline is for the answer to a PING, not for sending the next one.
         self._is_ping_due = False
         self._block_deadline = now + self._header_timeout()
@@ -182,7 +187,7 @@ class HTTP2Engine(ReceivingSide):
         self._now = now
         if not self._is_over:
             self._end(
-                b"" if self._preface_left else goaway(self._last_stream_id, NO_ERROR), Closing.AFTER_FLUSH
+                b"" if self._preface_left else goaway(self._last_served(), NO_ERROR), Closing.AFTER_FLUSH
             )
 
     def handle_deadline(self, now: float) -> None:
@@ -200,10 +205,7 @@ class HTTP2Engine(ReceivingSide):
             self._ping_or_cut(now)
         if not self._is_over:
             if self._drain_deadline <= now:
-                if self._drain is Drain.WAITING:
-                    self._announce_drain()
-                else:
-                    self._finish_drain()
+                self._drain_overdue()
             if self._stall_deadline <= now:
                 self._reset_stalled(now)
             self._update_deadline()
@@ -240,8 +242,8 @@ class HTTP2Engine(ReceivingSide):
 
         Two steps: GOAWAY with the highest possible stream, so that the peer opens no more; when what was on
         its way must have arrived (a PING has come back, or `drain_delay`), GOAWAY with the last stream that
-        is served. The first step waits until no request is open, or `drain_delay`: some clients, those on
-        the h2 library among them, give up all that is open when they see a GOAWAY.
+        is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
+        on the h2 library among them, give up all that is open when they see a GOAWAY.
         """
         self._now = now
         if self._is_over:
@@ -249,21 +251,41 @@ class HTTP2Engine(ReceivingSide):
         self._drains_at_once = self._drains_at_once or at_once
         if at_once and self.is_idle:
             self._close()
-        elif self._drain is Drain.NOT:
-            self._drain = Drain.WAITING
-            if self._streams:
-                self._drain_deadline = now + self._parameters.drain_delay
-                self._update_deadline()
-            else:
-                self._announce_drain()
+        elif self._drain in (Drain.NOT, Drain.WAITING):
+            self._wait_for_quiet(self._parameters.drain_delay)
+
+    def _limit_reached(self) -> None:
+        """`keep_alive_max_requests`: nothing hurries, but twice as many are enough."""
+        if self._drain is Drain.NOT:
+            self._wait_for_quiet(_PATIENCE * self._parameters.drain_delay)
+        elif self._drain is Drain.WAITING:
+            self._announce_drain()
+
+    def _wait_for_quiet(self, seconds: float) -> None:
+        self._drain = Drain.WAITING
+        self._drain_latest = self._drain_deadline = self._now + seconds
+        self._update_deadline()
+        if not self._streams:
+            self._all_done()
 
     def _all_done(self) -> None:
         if self._drain is Drain.WAITING and not self._is_over:
             if self._drains_at_once:
                 self._close()
+            elif self._was_parallel:
+                # Its next requests may be on their way already: see whether they come.
+                self._drain_deadline = min(self._drain_latest, self._now + _QUIET_SECONDS)
             else:
                 self._announce_drain()
         super()._all_done()
+
+    def _drain_overdue(self) -> None:
+        if self._drain is not Drain.WAITING:
+            self._finish_drain()
+        elif self._streams and self._now < self._drain_latest:
+            self._drain_deadline = self._drain_latest
+        else:
+            self._announce_drain()
 
     def _announce_drain(self) -> None:
         self._drain = Drain.ANNOUNCED

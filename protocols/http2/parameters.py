@@ -36,10 +36,11 @@ class HTTP2Parameters:
         read_timeout: bound between two reads; None for never.
         write_timeout: a response whose stream takes no byte for so long because the peer gives no window
             is reset; None for never. (A transport that takes no byte is the connection's to cut.)
-        keep_alive_max_requests: after so many requests the peer is told to go elsewhere.
+        keep_alive_max_requests: after so many requests the connection is drained at the next quiet moment,
+            and after twice as many at once; 0 for no limit.
         ping_interval: a PING is sent after so long without a byte from the peer; None for never.
         ping_timeout: the connection is cut when the answer takes longer.
-        drain_delay: how long a drain waits for open requests before it is announced, and then for requests
+        drain_delay: how long a drain waits for a quiet moment before it is announced, and then for requests
             that are on their way if the peer does not answer a PING.
         max_resets: burst of streams that the peer may reset, or make us reset (CVE-2023-44487 and its
             successors); each completed request earns one back, and each second a tenth of it.

@@ -84,6 +84,7 @@ class ReceivingSide(ControlFrames):
         "_preface_left",
         "_requests",
         "_skipped",
+        "_was_parallel",
     )
 
     def __init__(
@@ -96,6 +97,7 @@ class ReceivingSide(ControlFrames):
         self._block: OpenBlock | None = None
         self._blocks = RequestBlocks(parameters.max_header_list_size)
         self._requests = 0
+        self._was_parallel = False
         self._skipped: list[tuple[int, int]] = []
 
     # ---- bytes to frames
@@ -104,10 +106,10 @@ class ReceivingSide(ControlFrames):
         """Take bytes from the transport; frames that are complete are acted on."""
         pending = self._pending
         if pending:
-            pending += data
-            if len(pending) < self._needed:
+            if len(pending) + len(data) < self._needed:
+                pending += data
                 return
-            data = bytes(pending)
+            data = b"".join((pending, data))
             self._pending = bytearray()
         if self._preface_left:
             data = self._read_preface(data)
@@ -304,7 +306,9 @@ class ReceivingSide(ControlFrames):
         self, stream_id: int, head: RequestHead, end_stream: bool, dependency: Dependency | None
     ) -> None:
         stream = Stream(stream_id, head, self._largest_window, self._peer_window, end_stream)
-        if not self._streams:
+        if self._streams:
+            self._was_parallel = True
+        else:
             self._idle_deadline = NEVER
             self._update_deadline()
         self._streams[stream_id] = stream
@@ -333,11 +337,12 @@ class ReceivingSide(ControlFrames):
             )
         )
         self._requests += 1
-        if self._requests == self._parameters.keep_alive_max_requests:
-            self.drain(self._now, at_once=False)
+        limit = self._parameters.keep_alive_max_requests
+        if self._requests == limit or self._requests == 2 * limit:
+            self._limit_reached()
 
-    def drain(self, now: float, at_once: bool) -> None:
-        """See `HTTP2Engine.drain`, one layer above."""
+    def _limit_reached(self) -> None:
+        """See `HTTP2Engine`, one layer above."""
         raise NotImplementedError
 
     def _answer(

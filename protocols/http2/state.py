@@ -192,13 +192,17 @@ class ConnectionState:
         """Nothing is open: say goodbye, unless the final GOAWAY has been sent already."""
         if not self._is_over:
             is_said = self._drain_limit is not None
-            self._end(b"" if is_said else goaway(self._last_stream_id, NO_ERROR), Closing.AFTER_FLUSH)
+            self._end(b"" if is_said else goaway(self._last_served(), NO_ERROR), Closing.AFTER_FLUSH)
 
     def _fail(self, code: int, reason: str, closing: Closing = Closing.AFTER_FLUSH) -> None:
         """The connection cannot go on; whatever is open is lost."""
         if not self._is_over:
             self.fault = reason
-            self._end(goaway(self._last_stream_id, code, reason), closing)
+            self._end(goaway(self._last_served(), code, reason), closing)
+
+    def _last_served(self) -> int:
+        """For GOAWAY: never more than has been said before (RFC 9113 §6.8)."""
+        return self._last_stream_id if self._drain_limit is None else self._drain_limit
 
     def _end(self, farewell: bytes, closing: Closing) -> None:
         self._is_over = True

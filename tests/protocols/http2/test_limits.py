@@ -442,6 +442,55 @@ def test_the_request_limit(connect: Any) -> None:
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
+def test_the_request_limit_with_requests_side_by_side(connect: Any) -> None:
+    """No GOAWAY into a moment that is only quiet because the next requests are still on their way."""
+    peer = connect(keep_alive_max_requests=4)
+    for stream_id in range(1, 13, 4):
+        peer.get(stream_id)
+        peer.get(stream_id + 2)
+        peer.respond(stream_id)
+        peer.respond(stream_id + 2)
+        assert goaway_ids(peer) == []
+        peer.wait(0.01)
+    peer.get(13)
+    peer.wait(2)
+    assert goaway_ids(peer) == []
+    peer.respond(13)
+    peer.wait(0.06)
+    assert goaway_ids(peer) == [LAST]
+
+
+def test_twice_the_request_limit(connect: Any) -> None:
+    peer = connect(keep_alive_max_requests=4)
+    for stream_id in range(1, 15, 2):
+        peer.get(stream_id)
+    assert goaway_ids(peer) == []
+    peer.get(15)
+    assert goaway_ids(peer) == [LAST]
+    peer.wait(1.1)
+    for stream_id in range(1, 17, 2):
+        assert peer.engine.closing is Closing.OPEN
+        peer.respond(stream_id)
+    assert goaway_ids(peer) == [15]
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_no_limit(connect: Any) -> None:
+    peer = connect(keep_alive_max_requests=0)
+    for stream_id in range(1, 21, 2):
+        peer.get(stream_id)
+        peer.respond(stream_id)
+    assert goaway_ids(peer) == []
+
+
+def test_a_drain_shortens_the_wait_of_the_limit(connect: Any) -> None:
+    peer = connect(keep_alive_max_requests=1)
+    peer.get(1)
+    peer.engine.drain(peer.now, False)
+    peer.wait(1)
+    assert goaway_ids(peer) == [LAST]
+
+
 def test_no_push_once_draining(peer: Any) -> None:
     peer.get(1)
     peer.send(GoAwayFrame(0, last_stream_id=0))

@@ -10,8 +10,9 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, TrailersReceived
-from h2.exceptions import H2Error
+from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes
+from h2.utilities import HeaderValidationFlags, validate_headers
 from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypercorn.protocols.engine import Closing, DefaultFields, LocalProtocolError
 from hypercorn.protocols.events import Data, Request, StreamClosed, Trailers
 from hypercorn.protocols.http2 import HTTP2Engine, HTTP2Parameters
+from hypercorn.protocols.http2.errors import MalformedMessage
+from hypercorn.protocols.http2.requests import read_request, read_trailers
+
+Fields = list[tuple[bytes, bytes]]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a")]
@@ -217,6 +222,49 @@ def is_lenient(frame: bytes) -> bool:
     """
     kind = frame[3]
     return kind in (2, 3, 8) or kind > 9
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [b":method", b":scheme", b":path", b":authority", b":protocol", b":status", b"host", b"te"]
+            )
+            | st.sampled_from(
+                [b"connection", b"x", b"X", b"", b"x:", b"x y", b"cookie", b"upgrade", b"content-length"]
+            )
+            | st.binary(max_size=3),
+            st.sampled_from(
+                [b"GET", b"CONNECT", b"http", b"/", b"", b"a", b"trailers", b" a", b"a\t", b"a\nb", b"1"]
+            )
+            | st.binary(max_size=3),
+        ),
+        max_size=6,
+    ),
+    st.permutations(GET),
+    st.booleans(),
+)
+def test_fields_that_h2_refuses_are_refused(fields: Fields, start: Fields, is_trailer: bool) -> None:
+    received = fields if is_trailer else [*start, *fields]
+    flags = HeaderValidationFlags(
+        is_client=False, is_trailer=is_trailer, is_response_header=False, is_push_promise=False
+    )
+    try:
+        accepted = list(validate_headers(received, flags))
+    except ProtocolError:
+        with pytest.raises(MalformedMessage):
+            (read_trailers if is_trailer else read_request)(received)
+        return
+    try:
+        head = read_trailers(received) if is_trailer else read_request(received)
+    except MalformedMessage:
+        return
+    ours = head if isinstance(head, list) else head.fields
+    names = {b"host", b"cookie"}
+    assert [field for field in ours if field[0] not in names] == [
+        field for field in accepted if field[0] not in names and field[0][:1] != b":"
+    ]
 
 
 # ---- with an application that does anything
