@@ -20,13 +20,15 @@ class PartialHead:
         skipped: bytes of empty lines that were dropped before the head.
     """
 
-    __slots__ = ("_buffer", "_parameters", "_scanned", "skipped")
+    __slots__ = ("_buffer", "_has_line", "_parameters", "_scanned", "skipped")
 
     def __init__(self, buffer: bytearray, parameters: HTTP1Parameters) -> None:
         self._buffer = buffer
         self._parameters = parameters
         #: How far the buffer is known to hold no end of a head, and nothing wrong.
         self._scanned = 0
+        #: The request line is complete, and right.
+        self._has_line = False
         self.skipped = 0
 
     def take(self) -> bytes | None:
@@ -45,6 +47,7 @@ class PartialHead:
         head = bytes(buffer[:end])
         del buffer[:end]
         self._scanned = 0
+        self._has_line = False
         self.skipped = 0
         return head
 
@@ -58,15 +61,18 @@ class PartialHead:
 
     def _check(self) -> None:
         buffer = self._buffer
-        parameters = self._parameters
-        start = max(0, self._scanned - 1)
-        self._scanned = len(buffer)
+        start, self._scanned = max(0, self._scanned - 1), len(buffer)
         rules.check_octets(buffer, start, len(buffer))
-        line = buffer.find(b"\r\n", start)
-        if line >= 0 and buffer.find(b"\r\n") == line:
-            rules.split_request_line(buffer[:line])
-        limit = parameters.limit_request_line or parameters.max_head_size
-        if len(buffer) >= limit + 2 and buffer.find(b"\r\n", 0, limit + 2) < 0:
+        if not self._has_line:
+            self._check_line(buffer.find(b"\r\n", start))
+        if len(buffer) >= self._parameters.max_head_size:
+            rules.refuse_large_head(buffer, self._parameters)
+
+    def _check_line(self, end: int) -> None:
+        """Check the request line that ends at `end`, or is not complete yet: -1."""
+        limit = self._parameters.limit_request_line
+        if (end if end >= 0 else len(self._buffer) - 1) > limit > 0:
             raise Refusal(414, "the request line is too long")
-        if len(buffer) >= parameters.max_head_size:
-            rules.refuse_large_head(buffer, parameters)
+        if end >= 0:
+            rules.split_request_line(self._buffer[:end])
+            self._has_line = True
