@@ -189,10 +189,10 @@ class Call:
         try:
             self._call_application()
         except BaseException as error:  # noqa: BLE001
-            # A border: whatever the application raises, exit() included, belongs to its request. What it
-            # raises because the client has left is nobody's fault.
+            # A border: whatever the application raises belongs to its request. What it raises because the
+            # client has left is nobody's fault.
             if self._failure is None and not (self._is_gone and isinstance(error, OSError)):
-                self._failure = error
+                self._failure = error if isinstance(error, Exception) else _as_failure(error)
         self._environ["wsgi.errors"].flush()
         self._environ = {}  # it may refer to this object
         self._has_ended = True
@@ -329,6 +329,13 @@ async def refuse(send: Send, status: int) -> None:
     fields = [(b"content-length", b"0"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _as_failure(error: BaseException) -> Exception:
+    """`exit()` in a request must not end the server."""
+    failure = RuntimeError(f"the application raised {type(error).__name__}")
+    failure.__cause__ = error
+    return failure
 
 
 def _may_have_length(status: int) -> bool:
