@@ -90,6 +90,7 @@ class HTTP1Engine:
         "_head",
         "_is_draining",
         "_is_head_request",
+        "_is_http11",
         "_is_writable",
         "_open",
         "_out",
@@ -140,6 +141,7 @@ class HTTP1Engine:
         self._request: Request | None = None
         self._persists = True
         self._is_head_request = False
+        self._is_http11 = True
         self._expects_continue = False
         #: The request's body as long as it is not complete, and what of it the application has not consumed yet.
         self._body: Body | None = None
@@ -257,7 +259,8 @@ class HTTP1Engine:
             return
         self._count += 1
         facts = self._reader.facts
-        if request.http_version == "1.1":
+        self._is_http11 = request.http_version == "1.1"
+        if self._is_http11:
             self._persists = not facts.wants_close
         else:
             self._persists = facts.wants_keep_alive and not facts.wants_close
@@ -385,16 +388,13 @@ class HTTP1Engine:
     # ---- output
 
     def send_informational(self, stream_id: int, status: int, fields: Fields) -> None:
-        if stream_id != self._open or self._writing is not _W_HEAD or not self._is_http11():
+        if stream_id != self._open or self._writing is not _W_HEAD or not self._is_http11:
             return
         if status == 100:
             if not self._expects_continue:
                 return
             self._expects_continue = False
         self._out.append(response.informational(status, fields))
-
-    def _is_http11(self) -> bool:
-        return self._request is not None and self._request.http_version == "1.1"
 
     def send_head(self, stream_id: int, status: int, fields: Fields, now: float) -> None:
         if stream_id != self._open:
@@ -462,7 +462,7 @@ class HTTP1Engine:
             self._count_content(len(data), end_stream)
             self._out.append(b"%b%b\r\n%b" % (head.start, self._connection_line(end_stream), data))
             self._writing = _W_LENGTH
-        elif self._is_http11():
+        elif self._is_http11:
             self._send_start(b"transfer-encoding: chunked\r\n", False)
             self._out.append(_chunk(data, end_stream))
             self._writing = _W_CHUNKS
@@ -502,7 +502,7 @@ class HTTP1Engine:
             self._persists = not (head.closes or is_last or (self._body and self._gives_body_up(is_end)))
         if not self._persists:
             options = [*sorted(head.options), b"close"]
-        elif not self._is_http11():
+        elif not self._is_http11:
             options = [*sorted(head.options), b"keep-alive"]
         elif head.options:
             options = sorted(head.options)
