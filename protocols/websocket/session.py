@@ -1,0 +1,420 @@
+"""An open WebSocket on the server's side: bytes and the time go in, messages and bytes come out.
+
+Two lanes, one meaning. wsproto (`reference.py`) can read everything and decides what breaks a rule. The fast
+lane here takes complete, unfragmented frames at a message boundary, which is nearly all that real peers send;
+whatever it does not take goes to wsproto unchanged. Tests hold the lanes to the same meaning.
+
+Memory is bounded in both directions. Reading stops while the application has a full queue of messages, or
+while our own answers (pongs) are not taken; what stays unread is not counted in `taken`, so that the peer's
+window closes. A message is bounded by its limit before it is decompressed.
+
+It refuses to do: the opening handshake, fragmenting what it sends, and anything with the stream it runs on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..engine import NEVER, Closing, LocalProtocolError
+from . import frames
+from .deflate import Deflater, Inflater
+from .frames import Close, RemoteProtocolError
+from .reference import ReferenceLane
+
+if TYPE_CHECKING:
+    from .deflate import DeflateParameters
+
+#: Received messages that wait for the application stop the reading above so many bytes.
+_QUEUE_HIGH_WATER = 65536
+#: Output that nobody takes stops the reading above so many bytes.
+_OUTPUT_HIGH_WATER = 65536
+#: Shorter messages are sent as they are: there is next to nothing to gain.
+_MIN_COMPRESSED = 128
+
+_TEXT = frames.FIN | frames.TEXT
+_BINARY = frames.FIN | frames.BINARY
+_PLAIN = (_TEXT, _BINARY)
+_DEFLATED_TEXT = _TEXT | frames.RSV1
+_DEFLATED = (_DEFLATED_TEXT, _BINARY | frames.RSV1)
+_PING = frames.FIN | frames.PING
+_PONG = frames.FIN | frames.PONG
+_CONTROL = (_PING, _PONG, frames.FIN | frames.CLOSE)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParameters:
+    """The figures of all sessions of a worker; times in seconds, sizes in bytes.
+
+    Attributes:
+        max_message_size: larger messages, decompressed, end the session with 1009.
+        max_queued_messages: reading stops while so many wait for the application.
+        ping_interval: how often the peer is pinged, or None.
+        ping_timeout: how long after a ping *something* must have arrived, or None. A pong may be stuck behind
+            a large message or behind our own back-pressure, so any byte counts as a sign of life.
+        close_timeout: how long the peer may take to answer a Close frame.
+    """
+
+    max_message_size: int = 16 * 1024 * 1024
+    max_queued_messages: int = 10
+    ping_interval: float | None = None
+    ping_timeout: float | None = 20.0
+    close_timeout: float = 10.0
+
+
+class WebSocketSession:
+    """One WebSocket after its handshake.
+
+    Attributes:
+        deadline: when `handle_deadline` wants to be called, or `NEVER`.
+        closing: what to do with the stream once `data_to_send()` is written.
+        is_open: messages can be sent.
+        taken: bytes that were read since the caller last set it to 0; the peer may send as many more.
+        unsent: the number of bytes that `data_to_send` would give.
+    """
+
+    __slots__ = (
+        "_close_deadline",
+        "_deflater",
+        "_eof",
+        "_has_told_end",
+        "_heard",
+        "_inflater",
+        "_input",
+        "_is_stalled",
+        "_may_switch_back",
+        "_output",
+        "_parameters",
+        "_ping_at",
+        "_pong_deadline",
+        "_position",
+        "_queue",
+        "_queued_bytes",
+        "_reference",
+        "_uses_reference",
+        "closing",
+        "deadline",
+        "is_open",
+        "taken",
+        "unsent",
+    )
+
+    def __init__(self, parameters: SessionParameters, deflate: DeflateParameters | None, now: float) -> None:
+        self._parameters = parameters
+        self._inflater = Inflater(deflate) if deflate is not None else None
+        self._deflater = Deflater(deflate) if deflate is not None else None
+        self._input = b""
+        self._position = 0
+        #: Reading has stopped with input left: the queue or the output is full.
+        self._is_stalled = False
+        self._reference: ReferenceLane | None = None
+        self._uses_reference = False
+        self._may_switch_back = False
+        self._queue: deque[str | bytes | Close] = deque()
+        self._queued_bytes = 0
+        self._output: list[bytes] = []
+        self.unsent = 0
+        self.taken = 0
+        self.is_open = True
+        self._eof = False
+        self._has_told_end = False
+        self._heard = True
+        self._close_deadline = NEVER
+        self._pong_deadline = NEVER
+        self._ping_at = now + parameters.ping_interval if parameters.ping_interval else NEVER
+        self.deadline = self._ping_at
+        self.closing = Closing.OPEN
+
+    # ---- from the peer
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes of the tunnel. Never raises for what a peer sent."""
+        self._heard = True
+        if self.closing is not Closing.OPEN:
+            self.taken += len(data)
+        elif self._is_stalled:
+            self._input = self._input[self._position :] + data
+            self._position = 0
+        else:
+            self._input = data
+            self._position = 0
+            self._may_switch_back = True
+            self._read(now)
+
+    def receive_eof(self, now: float) -> None:
+        """The peer sends nothing more. What it has sent before is still read."""
+        self._eof = True
+        if not self._is_stalled:
+            self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
+
+    def next_message(self, now: float) -> str | bytes | Close | None:
+        """The next message; or, once and last of all, how the WebSocket has ended; None when neither is there."""
+        if not self._queue:
+            if not self._is_stalled:
+                return None
+            self._read(now)
+            if not self._queue:
+                return None
+        message = self._queue.popleft()
+        if not isinstance(message, Close):
+            self._queued_bytes -= len(message)
+            if self._is_stalled and not self._queue:
+                self._read(now)
+        return message
+
+    def _read(self, now: float) -> None:
+        """Read what is there, in either lane, until it is used up or something is full."""
+        self._is_stalled = False
+        try:
+            while (self._uses_reference or self._read_fast(now)) and self._read_by_reference(now):
+                pass
+        except RemoteProtocolError as error:
+            self._fail(error.code, error.reason, now)
+        if self.closing is not Closing.OPEN:
+            self.taken += len(self._input) - self._position
+            self._input = b""
+            self._position = 0
+            self._is_stalled = False
+        elif self._eof and not self._is_stalled:
+            self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
+
+    def _is_full(self) -> bool:
+        if not self.is_open:
+            return False  # nothing is kept any more
+        return (
+            len(self._queue) >= self._parameters.max_queued_messages
+            or self._queued_bytes >= _QUEUE_HIGH_WATER
+            or self.unsent >= _OUTPUT_HIGH_WATER
+        )
+
+    def _read_fast(self, now: float) -> bool:
+        """Take complete frames of the common shapes. True: what follows is for the other lane."""
+        data = self._input
+        begin = position = self._position
+        end = len(data)
+        while end - position >= 6 and self.closing is Closing.OPEN:
+            if self._is_full():
+                self._is_stalled = True
+                break
+            start, size = _payload_place(data, position)
+            stop = start + size
+            if size < 0 or stop > end:
+                break
+            payload = frames.unmask(data[start:stop], data[start - 4 : start])
+            if not self._take_frame(data[position], payload, now):
+                break
+            position = stop
+        self._position = position
+        self.taken += position - begin
+        self._uses_reference = position < end and not self._is_stalled and self.closing is Closing.OPEN
+        return self._uses_reference
+
+    def _read_by_reference(self, now: float) -> bool:
+        """Let wsproto read. True: the fast lane can go on with what follows."""
+        if (lane := self._reference) is None:
+            lane = self._reference = ReferenceLane(self._inflater, self._parameters.max_message_size)
+        if rest := self._input[self._position :]:
+            lane.feed(rest)
+            self.taken += len(rest)
+            self._position = len(self._input)
+        while not self._is_full():
+            item = lane.next_item()
+            if item is None:
+                self._uses_reference = not lane.is_at_rest
+                return False
+            if isinstance(item, tuple):
+                self._take_control(item[0], item[1], now)
+            else:
+                self._take_message(item)
+            if self.closing is not Closing.OPEN:
+                return False
+            if self._may_switch_back and lane.is_between_messages:
+                self._switch_back(lane)
+                return True
+        self._is_stalled = True
+        self._may_switch_back = False
+        return False
+
+    def _switch_back(self, lane: ReferenceLane) -> None:
+        """Once for each piece received: it costs a copy, and a peer could ask for many."""
+        self._may_switch_back = False
+        self._uses_reference = False
+        self._input = lane.take_rest()
+        self._position = 0
+        self.taken -= len(self._input)  # counted when it was fed, in this same call
+
+    def _take_frame(self, first: int, payload: bytes, now: float) -> bool:
+        """Act on one complete frame; False leaves it, untouched, to the other lane."""
+        if first in _PLAIN:
+            return self._take_payload(payload, first == _TEXT)
+        if first in _DEFLATED:
+            if self._inflater is None:
+                return False
+            limit = self._parameters.max_message_size
+            content = self._inflater.feed(payload, limit)
+            content += self._inflater.finish(limit - len(content))
+            if not self._take_payload(content, first == _DEFLATED_TEXT):
+                raise RemoteProtocolError(1007, "invalid UTF-8")
+            return True
+        if first not in _CONTROL or len(payload) > frames.MAX_CONTROL:
+            return False
+        self._take_control(first & 0x0F, payload, now)
+        return True
+
+    def _take_payload(self, payload: bytes, is_text: bool) -> bool:
+        if len(payload) > self._parameters.max_message_size:
+            return False
+        if not is_text:
+            self._take_message(payload)
+            return True
+        try:
+            self._take_message(payload.decode())
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    def _take_message(self, message: str | bytes) -> None:
+        if self.is_open:
+            self._queue.append(message)
+            self._queued_bytes += len(message)
+
+    def _take_control(self, opcode: int, payload: bytes, now: float) -> None:
+        if opcode == frames.CLOSE:
+            close = frames.read_close(payload)
+            if self.is_open:
+                self._write(frames.encode_close(close.code, ""))
+            self._end(Closing.AFTER_FLUSH, close, now)
+        elif opcode == frames.PING and self.is_open:
+            self._write(frames.encode(_PONG, payload))
+
+    # ---- the end
+
+    def _fail(self, code: int, reason: str, now: float) -> None:
+        """Fail the WebSocket (RFC 6455 §7.1.7): a Close frame, and the stream ends behind it."""
+        if self.is_open:
+            self._write(frames.encode_close(code, reason))
+        self._end(Closing.AFTER_FLUSH, Close(code, reason), now)
+
+    def _end(self, closing: Closing, close: Close, now: float) -> None:
+        """Nothing is read or made from here on; the application is told of `close` unless it knows already."""
+        self.is_open = False
+        self.closing = closing
+        self._tell_end(close)
+        # Somebody must still take the output; a peer that never reads is not waited for.
+        self.deadline = now + self._parameters.close_timeout if self._output else NEVER
+
+    def _tell_end(self, close: Close) -> None:
+        if not self._has_told_end:
+            self._has_told_end = True
+            self._queue.append(close)
+
+    def close(self, code: int, reason: str, now: float, *, tell: bool = False) -> None:
+        """Begin the closing handshake; received messages are dropped from here on.
+
+        Does nothing when the session is not open.
+
+        Args:
+            code: the code to send; 1005 sends none.
+            reason: cut to 123 bytes.
+            tell: the application did not ask for it: `next_message` gives it the code and the reason now, and
+                not those of the peer's answer.
+
+        Raises:
+            LocalProtocolError: the code must not be sent, or the reason is not valid Unicode.
+        """
+        if code != frames.NO_CODE and not frames.may_be_sent(code):
+            raise LocalProtocolError(f"{code} is not a code that a Close frame may carry")
+        if not self.is_open:
+            return
+        try:
+            self._write(frames.encode_close(code, reason))
+        except UnicodeEncodeError:
+            raise LocalProtocolError("the reason of a Close frame is not valid Unicode") from None
+        self.is_open = False
+        self.deadline = now + self._parameters.close_timeout
+        if tell:
+            self._tell_end(Close(code, reason))
+        if self._is_stalled:
+            self._read(now)  # the peer's answer may be behind what was not read
+
+    def handle_deadline(self, now: float) -> None:
+        """`deadline` has passed: ping, or give up on a peer that does not answer."""
+        if self.closing is not Closing.OPEN or not self.is_open:
+            self._end(Closing.ABORT, Close(frames.ABNORMAL, "the peer did not close in time"), now)
+            self.deadline = NEVER
+            return
+        if self._pong_deadline <= now:
+            self._pong_deadline = NEVER
+            if not self._heard and not self._is_stalled:
+                self._fail(1011, "keep-alive ping timed out", now)
+                return
+        if self._ping_at <= now:
+            self._ping(now)
+        self.deadline = min(self._ping_at, self._pong_deadline)
+
+    def _ping(self, now: float) -> None:
+        parameters = self._parameters
+        self._ping_at = now + (parameters.ping_interval or NEVER)
+        if self._output or self._pong_deadline is not NEVER:
+            return  # one ping at a time, and none to a peer that does not read
+        self._write(frames.encode(_PING, b""))
+        self._heard = False
+        if parameters.ping_timeout:
+            self._pong_deadline = now + parameters.ping_timeout
+
+    # ---- to the peer
+
+    def send_message(self, message: str | bytes) -> None:
+        """Send a text or binary message. On a session that is not open the call does nothing.
+
+        Raises:
+            LocalProtocolError: the text has lone surrogates.
+        """
+        if not self.is_open:
+            return
+        if isinstance(message, str):
+            first = _TEXT
+            try:
+                payload = message.encode()
+            except UnicodeEncodeError:
+                raise LocalProtocolError("the text of a message is not valid Unicode") from None
+        else:
+            first = _BINARY
+            payload = message
+        if self._deflater is not None and len(payload) >= _MIN_COMPRESSED:
+            first |= frames.RSV1
+            payload = self._deflater.compress(payload)
+        self._write(frames.encode(first, payload))
+
+    def _write(self, frame: bytes) -> None:
+        self._output.append(frame)
+        self.unsent += len(frame)
+
+    def data_to_send(self, now: float) -> bytes:
+        """All bytes that are ready for the stream; they are the caller's from here. `b""`: none."""
+        output = self._output
+        if not output:
+            return b""
+        data = output[0] if len(output) == 1 else b"".join(output)
+        self._output = []
+        self.unsent = 0
+        if self._is_stalled and not self._queue:
+            self._read(now)  # more answers may come of it: ask again
+        return data
+
+
+def _payload_place(data: bytes, position: int) -> tuple[int, int]:
+    """Where the payload of the frame at `position` starts, and its size; -1 for a head not of the common shape.
+
+    At least six bytes are there. A longer head that is cut reads as a size beyond the end of `data`, or as one
+    that is too small for its form: both are left to the other lane.
+    """
+    size = data[position + 1] - 128
+    if size < 126:
+        return position + 6, size  # negative: not masked
+    if size == 126:
+        size = int.from_bytes(data[position + 2 : position + 4], "big")
+        return position + 8, size if size > 125 else -1
+    size = int.from_bytes(data[position + 2 : position + 10], "big")
+    return position + 14, size if size > 65535 else -1
