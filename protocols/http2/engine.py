@@ -39,6 +39,8 @@ _DRAIN_PING = b"draining"
 _ALIVE_PING = b"stillyou"
 #: How long a connection that carries requests side by side must be without one to count as quiet.
 _QUIET_SECONDS = 0.05
+#: How long the first GOAWAY waits for the answer to its PING.
+_PING_SECONDS = 0.5
 #: How many `drain_delay`s a connection that has reached its limit of requests may wait for a quiet moment.
 _PATIENCE = 10
 _NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
@@ -65,7 +67,7 @@ class HTTP2Engine(ReceivingSide):
         secure: the connection is encrypted; only used for the scheme of pushed requests.
     """
 
-    __slots__ = ("_drain", "_drain_latest", "_drains_at_once", "_is_ping_due")
+    __slots__ = ("_drain", "_drain_latest", "_drains_at_once", "_is_ping_due", "_is_stopping")
 
     def __init__(
         self,
@@ -80,6 +82,7 @@ class HTTP2Engine(ReceivingSide):
         self._drain = Drain.NOT
         self._drains_at_once = False
         self._drain_latest = NEVER
+        self._is_stopping = False
         #: The ping deadline is for the answer to a PING, not for sending the next one.
         self._is_ping_due = False
         self._block_deadline = now + self._header_timeout()
@@ -245,6 +248,7 @@ class HTTP2Engine(ReceivingSide):
         is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
         on the h2 library among them, give up all that is open when they see a GOAWAY.
         """
+        self._is_stopping = True
         self._now = now
         if self._is_over:
             return
@@ -276,22 +280,35 @@ class HTTP2Engine(ReceivingSide):
                 # Its next requests may be on their way already: see whether they come.
                 self._drain_deadline = min(self._drain_latest, self._now + _QUIET_SECONDS)
             else:
-                self._announce_drain()
+                self._announce_quietly()
         super()._all_done()
 
     def _drain_overdue(self) -> None:
         if self._drain is not Drain.WAITING:
             self._finish_drain()
-        elif self._streams and self._now < self._drain_latest:
+        elif not self._streams:
+            self._announce_quietly()
+        elif self._now < self._drain_latest:
             self._drain_deadline = self._drain_latest
         else:
             self._announce_drain()
+
+    def _announce_quietly(self) -> None:
+        """Nothing is open. At the limit of requests that is all: whoever sends now is told to try again.
+
+        (httpx reads nothing while it is idle, and would fail the request that finds the first GOAWAY alone.)
+        """
+        if self._is_stopping:
+            self._announce_drain()
+        else:
+            self._frames.append(goaway(MAX_STREAM_ID, NO_ERROR))
+            self._finish_drain()
 
     def _announce_drain(self) -> None:
         self._drain = Drain.ANNOUNCED
         # The PING stands first: the h2 library takes no frame but GOAWAY after a GOAWAY.
         self._frames += (ping(_DRAIN_PING), goaway(MAX_STREAM_ID, NO_ERROR))
-        self._drain_deadline = self._now + self._parameters.drain_delay
+        self._drain_deadline = self._now + min(self._parameters.drain_delay, _PING_SECONDS)
         self._update_deadline()
 
     def _pong_received(self, payload: bytes) -> None:

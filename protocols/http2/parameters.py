@@ -40,8 +40,7 @@ class HTTP2Parameters:
             and after twice as many at once; 0 for no limit.
         ping_interval: a PING is sent after so long without a byte from the peer; None for never.
         ping_timeout: the connection is cut when the answer takes longer.
-        drain_delay: how long a drain waits for a quiet moment before it is announced, and then for requests
-            that are on their way if the peer does not answer a PING.
+        drain_delay: how long a drain waits for a quiet moment before it is announced.
         max_resets: burst of streams that the peer may reset, or make us reset (CVE-2023-44487 and its
             successors); each completed request earns one back, and each second a tenth of it.
         max_control_frames: burst of frames that do no work (PING, SETTINGS, PRIORITY, tiny WINDOW_UPDATE,
