@@ -9,10 +9,11 @@ from .state import State, Worker
 def cover(state: State) -> list[TellAdopt | TellRelease]:
     """Give listeners whose own worker is not ready to siblings, and back when it is.
 
-    A sibling must be of a generation that knows the listener. Adopting comes before releasing. Changes
+    A worker whose loop stands still counts as not ready here: what it accepts from, siblings accept from as well. A
+    sibling must be of a generation that knows the listener. Adopting comes before releasing. Changes
     `Worker.adopted` of the workers concerned.
     """
-    ready = state.ready()
+    ready = [worker for worker in state.ready() if not worker.is_stalled]
     owned = _owned(state, ready)
     orphans = _known(state) - owned - {key for worker in ready for key in worker.adopted}
     commands: list[TellAdopt | TellRelease] = []

@@ -55,9 +55,7 @@ class Action(enum.Enum):
     TELL_HURRY = "tell it to leave quickly"
     DUMP = "let it dump its stacks"
     KILL = "kill it"
-    COUNT_FAILURE = "it never served: back off or give up"
-    COUNT_DEATH = "it died in service: replace it"
-    BURY = "it ended as wished"
+    BURY = "forget it; what its end means depends on what had been wished"
 
 
 _S = WorkerState
@@ -69,13 +67,13 @@ TABLE: Mapping[tuple[WorkerState, WorkerEvent], tuple[WorkerState, Action]] = {
     (_S.STARTING, _E.SAID_FAILED): (_S.FAILED, _A.NOTE_FAILURE),
     # TERM from an operator before it was ready.
     (_S.STARTING, _E.SAID_DRAINING): (_S.DRAINING, _A.LEAVE),
-    (_S.STARTING, _E.EXITED): (_S.GONE, _A.COUNT_FAILURE),
+    (_S.STARTING, _E.EXITED): (_S.GONE, _A.BURY),
     (_S.STARTING, _E.DRAIN): (_S.ASKED, _A.TELL_DRAIN),
     (_S.STARTING, _E.HURRY): (_S.ASKED, _A.TELL_HURRY),
     (_S.STARTING, _E.LATE): (_S.ABORTING, _A.DUMP),
     (_S.READY, _E.SAID_RETIRE): (_S.READY, _A.REPLACE),
     (_S.READY, _E.SAID_DRAINING): (_S.DRAINING, _A.LEAVE),
-    (_S.READY, _E.EXITED): (_S.GONE, _A.COUNT_DEATH),
+    (_S.READY, _E.EXITED): (_S.GONE, _A.BURY),
     (_S.READY, _E.DRAIN): (_S.ASKED, _A.TELL_DRAIN),
     (_S.READY, _E.HURRY): (_S.ASKED, _A.TELL_HURRY),
     (_S.READY, _E.SILENT): (_S.ABORTING, _A.DUMP),
@@ -102,7 +100,7 @@ TABLE: Mapping[tuple[WorkerState, WorkerEvent], tuple[WorkerState, Action]] = {
     (_S.DRAINING, _E.LATE): (_S.KILLED, _A.KILL),
     (_S.FAILED, _E.SAID_FAILED): (_S.FAILED, _A.NOTHING),
     (_S.FAILED, _E.SAID_DRAINING): (_S.FAILED, _A.NOTHING),
-    (_S.FAILED, _E.EXITED): (_S.GONE, _A.COUNT_FAILURE),
+    (_S.FAILED, _E.EXITED): (_S.GONE, _A.BURY),
     (_S.FAILED, _E.DRAIN): (_S.FAILED, _A.NOTHING),
     (_S.FAILED, _E.HURRY): (_S.KILLED, _A.KILL),
     (_S.FAILED, _E.LATE): (_S.KILLED, _A.KILL),

@@ -32,6 +32,10 @@ IMPORT_SECONDS = 60.0
 QUICK_SECONDS = 2.0
 DUMP_SECONDS = 1.0
 FAILED_SECONDS = 5.0
+#: Workers beat once a second. Without a beat for so long, siblings serve the worker's queue until it beats again.
+STALL_SECONDS = 2.5
+#: How often a stalled worker is looked at.
+LOOK_SECONDS = 1.0
 #: A worker that served so long before it died is no member of a crash loop.
 STABLE_SECONDS = 30.0
 FIRST_DELAY = 0.5
@@ -53,7 +57,7 @@ def step(state: State, event: Event, now: float) -> list[Command]:
     if not state.is_over:
         decision.take(event)
         decision.reconcile()
-        state.due = _due(state)
+        state.due = _due(state, now)
     return decision.commands
 
 
@@ -62,21 +66,35 @@ def delay_after(deaths: int) -> float:
     return 0.0 if deaths <= 1 else min(FIRST_DELAY * 2.0 ** min(deaths - 2, 16), LONGEST_DELAY)
 
 
-def _due(state: State) -> float | None:
+def _due(state: State, now: float) -> float | None:
     moments = [worker.deadline for worker in state.workers.values() if worker.deadline is not None]
     moments += [
-        worker.beat + worker.limits.worker_timeout
+        worker.beat + _patience(state, worker, now)
         for worker in state.workers.values()
         if worker.state in BEATING and worker.limits.worker_timeout
     ]
+    # What could be done by now has been done in this very step.
     moments += [
-        slot.not_before
-        for slot in state.active()
-        if not slot.is_waiting
-        and (state.is_empty(slot.number) or any(w.wants_successor for w in state.ready_in(slot.number)))
-        and (slot.failure is None or state.proven is not None)
+        slot.not_before for slot in state.active() if slot.not_before > now and _awaits_time(state, slot)
     ]
     return min(moments, default=None)
+
+
+def _patience(state: State, worker: Worker, now: float) -> float:
+    """Seconds without a beat until something is to be done: siblings, if there are any, help before it is killed."""
+    timeout = worker.limits.worker_timeout
+    if worker.is_stalled:
+        return min(now - worker.beat + LOOK_SECONDS, timeout)
+    can_be_helped = worker.state is WorkerState.READY and len(state.slots) > 1
+    return min(STALL_SECONDS, timeout) if can_be_helped else timeout
+
+
+def _awaits_time(state: State, slot: Slot) -> bool:
+    if slot.is_waiting or (slot.failure is not None and state.proven is None):
+        return False
+    return state.is_empty(slot.number) or any(
+        worker.wants_successor for worker in state.ready_in(slot.number)
+    )
 
 
 class _Step:
@@ -175,6 +193,7 @@ class _Step:
             self._advance(worker, WorkerEvent.LATE)
         elif worker.state in BEATING and 0 < worker.limits.worker_timeout <= self.now - worker.beat:
             self._advance(worker, WorkerEvent.SILENT)
+        worker.is_stalled = worker.limits.worker_timeout > 0 and self.now - worker.beat >= STALL_SECONDS
 
     def _asked(self, request: Request) -> None:
         state = self.state
@@ -247,7 +266,7 @@ class _Step:
         for slot in self.state.slots.values():
             slot.failure = None
             slot.is_waiting = False
-            slot.not_before = self.now
+            slot.deaths, slot.not_before = 0, self.now
 
     def _pause(self) -> None:
         serving = self.state.serving

@@ -50,6 +50,7 @@ class Worker:
         number: unique for the arbiter's life; older workers have lower ones.
         was_asked: its end is wished.
         wants_successor: it has served its share.
+        is_stalled: its loop has not beaten for a while; siblings serve its queue.
         adopted: keys of listeners of other slots that it serves.
         deadline: when its time in this state is up.
     """
@@ -64,6 +65,7 @@ class Worker:
     ready_at: float | None = None
     was_asked: bool = False
     wants_successor: bool = False
+    is_stalled: bool = False
     failure: Failed | None = None
     adopted: set[int] = field(default_factory=set[int])
     deadline: float | None = None

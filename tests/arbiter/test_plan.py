@@ -1,0 +1,550 @@
+"""Decisions, event by event; the world of conftest.py checks the invariants after each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hypercorn.arbiter import messages as m
+from hypercorn.arbiter import plan
+from hypercorn.arbiter.lifecycle import WorkerState
+from hypercorn.arbiter.messages import Request
+from hypercorn.config.supervision import DrainReason, Draining, Failed, Failure, Ready
+
+
+def of(commands: list[m.Command], kind: type[Any]) -> list[Any]:
+    return [command for command in commands if isinstance(command, kind)]
+
+
+class TestStart:
+    def test_a_worker_for_each_slot(self, make_world: Any) -> None:
+        world = make_world()
+        assert of(world.commands, m.StartWorker) == [m.StartWorker(n, n, 1) for n in (1, 2, 3)]
+
+    def test_it_is_announced_when_all_are_ready(self, make_world: Any) -> None:
+        world = make_world()
+        world.ready(1, 2)
+        assert not of(world.commands, m.Announce)
+        announced = world.ready(3)
+        assert of(announced, m.Announce)
+        assert of(announced, m.Notify) == [m.Notify(m.Phase.READY, "3 of 3 workers ready, generation 1")]
+
+    def test_it_is_announced_when_the_last_has_failed(self, make_world: Any) -> None:
+        world = make_world()
+        world.ready(1, 2)
+        assert of(world.fails(3), m.Announce)
+
+    def test_the_first_ready_serves_the_queues_of_all(self, make_world: Any) -> None:
+        world = make_world()
+        assert of(world.ready(2), m.TellAdopt) == [m.TellAdopt(2, (1, 3))]
+        assert of(world.ready(1), m.TellRelease) == [m.TellRelease(2, (1,))]
+        world.ready(3)
+        assert [process.accepts for process in world.processes.values()] == [{1}, {2}, {3}]
+
+    def test_shared_listeners_need_no_adoption(self, make_world: Any) -> None:
+        world = make_world(shared=frozenset({99}))
+        world.ready(2)
+        assert all(99 in process.accepts for process in world.processes.values())
+        assert all(99 not in command.keys for command in of(world.commands, m.TellAdopt))
+
+    @pytest.mark.parametrize(("failure", "status"), [(Failure.STARTUP, 3), (Failure.APPLICATION, 4)])
+    def test_when_none_becomes_ready_it_exits_with_the_reason(
+        self, make_world: Any, failure: Failure, status: int
+    ) -> None:
+        world = make_world(2)
+        world.fails(1, failure, "no module named app")
+        assert world.exit is None
+        world.fails(2, failure, "no module named app")
+        assert world.exit == m.Exit(status, "no module named app")
+
+    def test_an_exit_status_tells_what_a_message_could_not(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.exits(1, status=4)
+        assert world.exit is not None
+        assert (world.exit.status, "ended with status 4" in world.exit.reason) == (4, True)
+
+    def test_killed_before_ready_is_a_failure(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.exits(1, signal=9)
+        assert world.exit == m.Exit(3, "worker 1 (pid 1001) was killed by signal 9 before it was ready")
+
+    def test_one_failure_is_tried_again_when_others_serve(self, make_world: Any) -> None:
+        world = make_world(2)
+        world.fails(2)
+        assert not world.of_slot(2)
+        world.ready(1)
+        world.pass_time(1)
+        assert world.of_slot(2)
+
+    def test_a_start_without_end_is_killed(self, make_world: Any) -> None:
+        world = make_world(1)
+        assert not of(world.pass_time(119), m.DumpStacks)
+        assert of(world.pass_time(1), m.DumpStacks)
+        assert of(world.pass_time(1), m.KillWorker)
+        world.exits(1, signal=9)
+        assert world.exit is not None
+        assert world.exit.status == 3
+
+    def test_stop_before_ready(self, make_world: Any) -> None:
+        world = make_world(2)
+        assert of(world.ask(Request.STOP), m.TellDrain) == [m.TellDrain(n, DrainReason.STOP) for n in (1, 2)]
+        world.ready()
+        world.drained()
+        assert world.exit == m.Exit(0)
+
+    def test_stop_does_not_wait_for_an_import(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ask(Request.STOP)
+        assert of(world.pass_time(4.0), m.KillWorker)
+
+
+class TestDeaths:
+    def test_the_first_is_replaced_at_once_and_its_queue_adopted(self, world: Any) -> None:
+        commands = world.exits(2, signal=9)
+        assert [command.slot for command in of(commands, m.StartWorker)] == [2]
+        assert of(commands, m.TellAdopt) == [m.TellAdopt(1, (2,))]
+        assert "was killed by signal 9; it is replaced now" in world.log()
+        assert of(world.ready(), m.TellRelease) == [m.TellRelease(1, (2,))]
+
+    def test_more_of_them_take_longer_and_longer(self, world: Any) -> None:
+        delays = []
+        for _ in range(5):
+            [worker] = world.of_slot(2)
+            world.exits(worker, status=1)
+            since = world.now
+            while not world.of_slot(2):
+                world.pass_time(0.25)
+            delays.append(world.now - since)
+            world.ready()
+        assert delays == [0.0, 0.5, 1.0, 2.0, 4.0]
+
+    def test_one_that_had_served_for_long_starts_the_count_anew(self, world: Any) -> None:
+        for _ in range(3):
+            world.exits(world.of_slot(1)[0], status=1)
+            world.pass_time(plan.STABLE_SECONDS + 1)
+            world.ready()
+            world.pass_time(plan.STABLE_SECONDS + 1)
+        assert world.log().count("it is replaced now") == 3
+
+    def test_the_adopter_dies_too(self, world: Any) -> None:
+        world.exits(2, signal=9)
+        assert of(world.exits(1, signal=9), m.TellAdopt) == [m.TellAdopt(3, (1, 2))]
+
+    def test_all_die(self, world: Any) -> None:
+        for worker in (1, 2, 3):
+            world.exits(worker, signal=9)
+        assert world.exit is None
+        world.ready(3)
+        assert world.processes[world.of_slot(3)[0]].accepts == {1, 2, 3}
+
+    def test_a_worker_that_an_operator_ends_is_replaced_before_it_has_left(self, world: Any) -> None:
+        commands = world.say(2, Draining())
+        assert [command.slot for command in of(commands, m.StartWorker)] == [2]
+        world.exits(2)
+        assert "it is replaced" not in world.log()
+
+    def test_delays_have_a_limit(self) -> None:
+        assert [plan.delay_after(deaths) for deaths in (0, 1, 2, 100)] == [0.0, 0.0, 0.5, plan.LONGEST_DELAY]
+
+
+class TestHeartbeat:
+    def test_a_silent_worker_dumps_dies_and_is_replaced(self, world: Any) -> None:
+        world.processes[2].is_blocked = True
+        commands = world.pass_time(30)
+        assert of(commands, m.DumpStacks) == [m.DumpStacks(2)]
+        assert of(world.pass_time(1), m.KillWorker) == [m.KillWorker(2)]
+        assert [command.slot for command in of(world.exits(2, signal=9), m.StartWorker)] == [2]
+        assert "was killed because it hung" in world.log()
+
+    def test_siblings_serve_the_queue_of_one_that_stalls_until_it_goes_on(self, world: Any) -> None:
+        world.processes[2].is_blocked = True
+        assert of(world.pass_time(3.5), m.TellAdopt) == [m.TellAdopt(1, (2,))]
+        world.processes[2].is_blocked = False
+        assert of(world.pass_time(1.5), m.TellRelease) == [m.TellRelease(1, (2,))]
+
+    def test_beats_keep_it_alive(self, world: Any) -> None:
+        assert not of(world.pass_time(200), m.DumpStacks)
+
+    def test_off(self, make_world: Any) -> None:
+        world = make_world(worker_timeout=0)
+        world.ready()
+        assert world.state.due is None
+        assert not world.pass_time(1000, beating=False)
+
+    def test_a_suspended_machine_kills_nobody(self, world: Any) -> None:
+        world.now += 3600
+        assert not of(world.tick(beating=False), m.DumpStacks)
+        assert not of(world.pass_time(29), m.DumpStacks)
+
+    def test_a_worker_alone_is_looked_at_only_when_its_time_is_up(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ready()
+        assert world.state.due == world.now + 30
+
+
+class TestReplacement:
+    @pytest.mark.parametrize("request_", [Request.RELOAD, Request.RESTART])
+    def test_slot_by_slot_the_successor_first(self, world: Any, request_: Request) -> None:
+        world.ask(request_)
+        for slot in (1, 2, 3):
+            assert [len(world.of_slot(n)) for n in (1, 2, 3)] == [2 if n == slot else 1 for n in (1, 2, 3)]
+            assert of(world.ready(), m.TellDrain) == [m.TellDrain(slot, DrainReason.REPLACE)]
+            world.drained()
+        assert world.generations() == [2, 2, 2]
+        assert of(world.commands, m.Forget) == [m.Forget(1)]
+        assert "Generation 2 serves" in world.log()
+
+    def test_a_service_manager_hears_of_it(self, world: Any) -> None:
+        world.ask(Request.RESTART)
+        for _ in range(3):
+            world.ready()
+            world.drained()
+        phases = [command.phase for command in of(world.commands, m.Notify)]
+        assert phases[:2] == [m.Phase.READY, m.Phase.RELOADING]
+        assert phases[-1] is m.Phase.READY or m.Phase.READY in phases[2:]
+
+    @pytest.mark.parametrize("request_", [Request.RELOAD, Request.RESTART])
+    def test_a_successor_that_fails_leaves_the_predecessor(self, world: Any, request_: Request) -> None:
+        world.ask(request_)
+        world.fails(4, Failure.APPLICATION, "invalid syntax (app.py, line 3)")
+        assert world.generations() == [1, 1, 1]
+        assert "Generation 2 cannot start, generation 1 keeps serving: invalid syntax" in world.log()
+        assert not of(world.pass_time(100), m.StartWorker)
+        assert of(world.commands, m.Notify)[-1].phase is m.Phase.READY
+
+    def test_a_configuration_that_is_wrong_changes_nothing(self, world: Any) -> None:
+        world.next_limits = "Config.workers: a whole number is wanted"
+        commands = world.ask(Request.RELOAD)
+        assert not of(commands, m.StartWorker)
+        assert "nothing changes: Config.workers" in world.log()
+        assert [command.phase for command in of(commands, m.Notify)] == [m.Phase.RELOADING, m.Phase.READY]
+
+    def test_reload_after_a_rejected_one(self, world: Any) -> None:
+        world.next_limits = "wrong"
+        world.ask(Request.RELOAD)
+        world.next_limits = None
+        world.ask(Request.RELOAD)
+        for _ in range(3):
+            world.ready()
+            world.drained()
+        assert world.generations() == [3, 3, 3]
+
+    def test_new_binds_are_served_before_old_ones_close(self, world: Any) -> None:
+        world.next_base = 100
+        world.ask(Request.RELOAD)
+        assert {1, 2, 3, 101, 102, 103} <= world.open_keys
+        world.ready()
+        assert world.processes[4].accepts == {101, 102, 103}
+        for _ in range(3):
+            world.drained()
+            world.ready()
+        assert world.open_keys == {101, 102, 103}
+
+    def test_new_binds_close_again_when_the_application_fails(self, world: Any) -> None:
+        world.next_base = 100
+        world.ask(Request.RELOAD)
+        world.fails(4)
+        assert world.open_keys == {1, 2, 3}
+
+    def test_old_binds_close_before_their_last_worker_drains(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ready()
+        world.next_base = 100
+        world.ask(Request.RELOAD)
+        kinds = [
+            type(command) for command in world.ready() if isinstance(command, m.CloseListeners | m.TellDrain)
+        ]
+        assert kinds == [m.CloseListeners, m.TellDrain]
+
+    def test_more_workers_by_configuration(self, world: Any) -> None:
+        world.next_limits = m.Limits(5)
+        world.ask(Request.RELOAD)
+        assert len(world.processes) == 4
+        for _ in range(4):
+            world.ready()
+            world.drained()
+        assert world.generations() == [2] * 5
+
+    def test_fewer_workers_by_configuration(self, world: Any) -> None:
+        world.next_limits = m.Limits(1)
+        world.ask(Request.RELOAD)
+        for _ in range(3):
+            world.ready()
+            world.drained()
+        assert world.generations() == [2]
+        assert world.processes[world.of_slot(1)[0]].accepts == {1, 2, 3}
+
+    def test_a_failed_reload_does_not_change_the_number(self, world: Any) -> None:
+        world.next_limits = m.Limits(5)
+        world.ask(Request.RELOAD)
+        world.fails(4)
+        assert len(world.pass_time(60)) == 0 or world.generations() == [1, 1, 1]
+
+    def test_a_second_reload_overtakes_the_first(self, world: Any) -> None:
+        world.ask(Request.RESTART)
+        commands = world.ask(Request.RESTART)
+        assert of(commands, m.TellDrain) == [m.TellDrain(4, DrainReason.QUICK)]
+        world.drained()
+        for _ in range(3):
+            world.ready()
+            world.drained()
+        assert world.generations() == [3, 3, 3]
+
+    def test_a_crash_in_the_middle_gets_the_proven_generation(self, world: Any) -> None:
+        world.ask(Request.RESTART)
+        commands = world.exits(3, signal=9)
+        assert [(c.slot, c.generation) for c in of(commands, m.StartWorker)] == [(3, 1)]
+        world.ready()
+        world.drained()
+        for _ in range(4):
+            world.ready()
+            world.drained()
+        assert world.generations() == [2, 2, 2]
+
+    def test_a_late_failure_is_tried_again(self, world: Any) -> None:
+        """Once a worker of the generation serves, a failure is bad luck, not a bad generation."""
+        world.ask(Request.RESTART)
+        world.ready()
+        world.drained()
+        world.fails(5)
+        assert world.generations() == [2, 1, 1]
+        world.pass_time(2)
+        for _ in range(3):
+            world.ready()
+            world.drained()
+            world.pass_time(2)
+        assert world.generations() == [2, 2, 2]
+
+    def test_the_predecessor_that_hangs_in_its_drain_is_killed(self, world: Any) -> None:
+        world.ask(Request.RESTART)
+        world.ready()
+        assert of(world.pass_time(4), m.KillWorker) == [m.KillWorker(1)]
+        world.exits(1, signal=9)
+        assert "it is replaced" not in world.log()
+
+    def test_retire_replaces_one_slot(self, world: Any) -> None:
+        commands = world.retires(2)
+        assert [(c.slot, c.generation) for c in of(commands, m.StartWorker)] == [(2, 1)]
+        world.ready()
+        world.drained()
+        assert not of(world.pass_time(10), m.StartWorker)
+        assert world.of_slot(2) == [4]
+
+    def test_retirement_of_all_goes_one_by_one(self, world: Any) -> None:
+        for worker in (1, 2, 3):
+            world.retires(worker)
+        assert len(world.processes) == 4
+
+    def test_a_successor_of_a_retired_one_that_fails_is_tried_again(self, world: Any) -> None:
+        world.retires(2)
+        world.fails(4)
+        assert world.of_slot(2) == [2]
+        world.pass_time(2)
+        assert len(world.of_slot(2)) == 2
+
+    def test_preloaded_code_stays(self, make_world: Any) -> None:
+        world = make_world(is_preloaded=True)
+        world.ready()
+        world.ask(Request.RELOAD)
+        assert "preloaded application stays as it is" in world.log()
+
+    def test_logs_are_reopened(self, world: Any) -> None:
+        assert of(world.ask(Request.RESTART), m.ReopenLogs)
+        assert not of(world.ask(Request.RELOAD), m.ReopenLogs)
+
+
+class TestSize:
+    def test_one_more_has_listeners_of_its_own(self, world: Any) -> None:
+        commands = world.ask(Request.MORE)
+        assert of(commands, m.OpenListeners) == [m.OpenListeners(4, 1)]
+        assert of(commands, m.TellAdopt)[0].keys == (4,)
+        world.ready()
+        assert world.processes[4].accepts == {4}
+
+    def test_one_fewer_leaves_its_queue_to_a_sibling(self, world: Any) -> None:
+        commands = world.ask(Request.FEWER)
+        assert of(commands, m.TellAdopt) == [m.TellAdopt(1, (3,))]
+        assert commands.index(m.TellAdopt(1, (3,))) < commands.index(m.TellDrain(3, DrainReason.REPLACE))
+        world.drained()
+        assert len(world.processes) == 2
+        assert 3 in world.open_keys
+
+    def test_the_place_is_used_again(self, world: Any) -> None:
+        world.ask(Request.FEWER)
+        world.drained()
+        commands = world.ask(Request.MORE)
+        assert [command.slot for command in of(commands, m.StartWorker)] == [3]
+        assert of(world.ready(), m.TellRelease) == [m.TellRelease(1, (3,))]
+
+    def test_never_fewer_than_one(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ready()
+        assert not of(world.ask(Request.FEWER), m.TellDrain)
+        assert "stays at 1" in world.log()
+
+    def test_listeners_that_cannot_be_opened(self, world: Any) -> None:
+        world.carry_out_plainly = world.carry_out
+        world.carry_out = lambda command: (
+            [m.OpenFailed(command.slot, "too many files")]
+            if isinstance(command, m.OpenListeners)
+            else world.carry_out_plainly(command)
+        )
+        world.ask(Request.MORE)
+        assert "Worker 4 cannot be added: too many files" in world.log()
+        assert len(world.state.active()) == 3
+
+
+class TestStop:
+    def test_graceful(self, world: Any) -> None:
+        commands = world.ask(Request.STOP)
+        assert of(commands, m.TellDrain) == [m.TellDrain(n, DrainReason.STOP) for n in (1, 2, 3)]
+        assert of(commands, m.CloseListeners) == [m.CloseListeners((1, 2, 3))]
+        assert of(commands, m.Notify)[0].phase is m.Phase.STOPPING
+        world.drained()
+        assert world.exit == m.Exit(0)
+
+    def test_a_worker_that_heard_gets_time_for_its_lifespan(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ready()
+        world.ask(Request.STOP)
+        world.say(1, Draining())
+        assert not of(world.pass_time(63), m.KillWorker)
+        assert of(world.pass_time(1), m.KillWorker)
+
+    def test_a_worker_that_does_not_hear_is_killed_after_the_grace(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ready()
+        world.ask(Request.STOP)
+        assert of(world.pass_time(4), m.KillWorker)
+        world.exits(1, signal=9)
+        assert world.exit == m.Exit(0)
+
+    @pytest.mark.parametrize("second", [Request.STOP, Request.QUICK])
+    def test_the_second_makes_it_quick(self, world: Any, second: Request) -> None:
+        world.ask(Request.STOP)
+        commands = world.ask(second)
+        assert of(commands, m.TellDrain) == [m.TellDrain(n, DrainReason.QUICK) for n in (1, 2, 3)]
+        assert of(world.pass_time(2), m.KillWorker) == [m.KillWorker(n) for n in (1, 2, 3)]
+
+    def test_the_third_kills(self, world: Any) -> None:
+        world.ask(Request.QUICK)
+        assert len(of(world.ask(Request.QUICK), m.KillWorker)) == 3
+        assert not of(world.ask(Request.STOP), m.KillWorker)
+
+    def test_a_failed_shutdown_of_the_application_is_told(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ready()
+        world.ask(Request.STOP)
+        world.exits(1, status=1)
+        assert world.exit == m.Exit(1, "worker 1 (pid 1001) ended with status 1 while it stopped")
+
+    def test_nothing_is_started_any_more(self, world: Any) -> None:
+        world.ask(Request.STOP)
+        for request in (
+            Request.RELOAD,
+            Request.RESTART,
+            Request.MORE,
+            Request.FEWER,
+            Request.PAUSE,
+            Request.UPGRADE,
+        ):
+            assert not world.ask(request)
+        assert not of(world.exits(1, signal=9), m.StartWorker)
+        assert not of(world.give(m.Changed(("app.py",))), m.StartWorker)
+
+    def test_a_configuration_that_comes_too_late(self, world: Any) -> None:
+        world.ask(Request.STOP)
+        world.configure(2, m.Limits(2), 0)
+        world.drained()
+        assert world.exit == m.Exit(0)
+
+    def test_after_the_end_nothing_happens(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ask(Request.QUICK)
+        world.exits(1)
+        assert plan.step(world.state, m.Asked(Request.MORE), world.now) == []
+
+
+class TestOtherRequests:
+    def test_upgrade_says_that_it_is_not_there(self, world: Any) -> None:
+        [line] = world.ask(Request.UPGRADE)
+        assert "not supported yet" in line.text
+
+    def test_pause_only_for_daemons(self, world: Any) -> None:
+        assert not world.ask(Request.PAUSE)
+
+    def test_pause_and_back(self, make_world: Any) -> None:
+        world = make_world(is_daemon=True)
+        world.ready()
+        assert len(of(world.ask(Request.PAUSE), m.TellDrain)) == 3
+        world.drained()
+        assert not world.processes
+        assert world.open_keys == {1, 2, 3}
+        assert "HUP brings them back" in world.log()
+        world.ask(Request.MORE)
+        assert not world.processes
+        world.ask(Request.RELOAD)
+        world.ready()
+        assert world.generations() == [2, 2, 2]
+
+
+class TestReloader:
+    def test_one_worker_tries_the_code_first(self, make_world: Any) -> None:
+        world = make_world(is_reloading=True)
+        assert len(world.processes) == 1
+        world.ready()
+        assert len(world.processes) == 3
+
+    def test_code_that_fails_at_first_waits_for_a_change(self, make_world: Any) -> None:
+        world = make_world(is_reloading=True)
+        world.fails(1, Failure.APPLICATION, "invalid syntax")
+        assert world.exit is None
+        assert not world.pass_time(1000)
+        assert world.log().count("invalid syntax") == 1
+        world.give(m.Changed(("app.py",)))
+        assert len(world.processes) == 1
+        world.ready()
+        world.ready()
+        assert world.generations() == [2, 2, 2]
+
+    def test_code_that_fails_later_leaves_the_old(self, make_world: Any) -> None:
+        world = make_world(is_reloading=True)
+        world.ready()
+        world.ready()
+        world.give(m.Changed(("app.py", "b.py", "c.py", "d.py")))
+        assert "Changed: app.py, b.py, c.py and 1 more" in world.log()
+        world.fails(4, Failure.APPLICATION, "invalid syntax")
+        assert not of(world.pass_time(100), m.StartWorker)
+        assert world.generations() == [1, 1, 1]
+        world.give(m.Changed(("app.py",)))
+        for _ in range(3):
+            world.ready()
+            world.drained()
+        assert world.generations() == [3, 3, 3]
+
+    def test_a_crash_with_broken_code_waits_for_a_change(self, make_world: Any) -> None:
+        world = make_world(1, is_reloading=True)
+        world.ready()
+        world.exits(1, status=1)
+        world.fails(2, Failure.APPLICATION, "invalid syntax")
+        assert not of(world.pass_time(100), m.StartWorker)
+        assert of(world.give(m.Changed(("app.py",))), m.StartWorker)
+
+
+class TestMisfits:
+    def test_what_must_not_happen_is_told_and_changes_nothing(self, world: Any) -> None:
+        commands = plan.step(world.state, m.Said(1, Ready()), world.now)
+        assert [command.text for command in of(commands, m.Log)] == [
+            "Internal: worker 1 (pid 1001) said ready while ready"
+        ]
+        assert world.state.workers[1].state is WorkerState.READY
+
+    def test_the_gone_may_still_be_heard(self, world: Any) -> None:
+        world.exits(1)
+        assert not world.give(m.Said(1, Failed(Failure.STARTUP, "late")))
+        assert not of(plan.step(world.state, m.Exited(1), world.now), m.Log)
+
+    def test_no_other_events(self, world: Any) -> None:
+        with pytest.raises(TypeError):
+            plan.step(world.state, "surprise", world.now)
