@@ -69,6 +69,7 @@ class WebSocketSession:
     Attributes:
         deadline: when `handle_deadline` wants to be called, or `NEVER`.
         closing: what to do with the stream once `data_to_send()` is written.
+        ended: how it has ended, as `next_message` tells it behind all messages; None before.
         is_open: messages can be sent.
         taken: bytes that were read since the caller last set it to 0; the peer may send as many more.
         unsent: the number of bytes that `data_to_send` would give.
@@ -78,7 +79,6 @@ class WebSocketSession:
         "_close_deadline",
         "_deflater",
         "_eof",
-        "_has_told_end",
         "_heard",
         "_inflater",
         "_input",
@@ -95,6 +95,7 @@ class WebSocketSession:
         "_uses_reference",
         "closing",
         "deadline",
+        "ended",
         "is_open",
         "taken",
         "unsent",
@@ -118,7 +119,7 @@ class WebSocketSession:
         self.taken = 0
         self.is_open = True
         self._eof = False
-        self._has_told_end = False
+        self.ended: Close | None = None
         self._heard = True
         self._close_deadline = NEVER
         self._pong_deadline = NEVER
@@ -305,8 +306,8 @@ class WebSocketSession:
         self.deadline = now + self._parameters.close_timeout if self._output else NEVER
 
     def _tell_end(self, close: Close) -> None:
-        if not self._has_told_end:
-            self._has_told_end = True
+        if self.ended is None:
+            self.ended = close
             self._queue.append(close)
 
     def close(self, code: int, reason: str, now: float, *, tell: bool = False) -> None:
