@@ -90,11 +90,11 @@ class Engine(Protocol):
         """`deadline` has passed."""
         ...
 
-    def set_transport_writable(self, writable: bool) -> None:
+    def set_transport_writable(self, writable: bool, now: float) -> None:
         """The transport's own buffer is full (False) or has drained (True).
 
-        While it is full an engine that multiplexes keeps data in its stream buffers, where priorities
-        still count.
+        While it is full no new exchange is opened whose answer could only pile up, and an engine that
+        multiplexes keeps data in its stream buffers, where priorities still count.
         """
         ...
 

@@ -298,16 +298,15 @@ class HTTPExchange:
         ended = not message.get("more_body", False)
         connection = self._connection
         now = monotonic()
-        if ended and not self._sends_trailers:
-            connection.engine.send_data(self._stream_id, body, True, now)
-            self.bytes_sent += len(body)
+        is_last = ended and not self._sends_trailers
+        connection.engine.send_data(self._stream_id, body, is_last, now)
+        self.bytes_sent += len(body)
+        connection.unflushed += len(body)
+        if is_last:
             self._complete(now)
         else:
-            connection.engine.send_data(self._stream_id, body, False, now)
-            self.bytes_sent += len(body)
             if ended:
                 self._state = _TRAILERS
-            connection.unflushed += len(body)
             if connection.unflushed >= FLUSH_SIZE:
                 connection.settle(now)
             else:

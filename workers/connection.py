@@ -289,7 +289,7 @@ class Connection:
                     self._update_deadline()
                     return
                 pending.popleft()
-            self._unblock()
+            self._unblock(now)
             self.settle(now)
         except (BlockingIOError, InterruptedError):
             return
@@ -298,12 +298,12 @@ class Connection:
         except Exception:  # noqa: BLE001
             self._failed()
 
-    def _unblock(self) -> None:
+    def _unblock(self, now: float) -> None:
         self.runtime.unwatch_writable(self.sock)
         if self.tls is None or self.tls.handshake_done:
             self._own_deadline = NEVER
         self.is_blocked = False
-        self.engine.set_transport_writable(True)
+        self.engine.set_transport_writable(True, now)
         for exchange in list(self.exchanges.values()):
             exchange.writable()
 
@@ -321,20 +321,20 @@ class Connection:
         try:
             while True:
                 engine = self.engine
-                if engine.events:
+                if engine.events and self.unflushed < FLUSH_SIZE:
                     self._dispatch(now)
                     if self.is_closed:
                         return
                     continue
+                self.unflushed = 0
                 if not self.is_blocked and (data := engine.data_to_send()):
                     self._send(data)
                     if self.is_closed:
                         return
-                    continue
-                break
+                elif not engine.events:
+                    break
         finally:
             self._is_settling = False
-        self.unflushed = 0
         self.is_flush_due = False
         if engine.closing is not _OPEN:
             self._finish(engine.closing, now)
@@ -399,7 +399,7 @@ class Connection:
         if output := self.engine.data_to_send():
             self._send(output)
         self.engine = self.server.make_http2_engine(now, event, secure=self.secure)
-        self.engine.set_transport_writable(not self.is_blocked)
+        self.engine.set_transport_writable(not self.is_blocked, now)
 
     # ---- to the socket
 
@@ -425,8 +425,9 @@ class Connection:
         if sent < len(data):
             self._pending.append(memoryview(data)[sent:])
             self.is_blocked = True
-            self.engine.set_transport_writable(False)
-            self._set_write_deadline(monotonic())
+            now = monotonic()
+            self.engine.set_transport_writable(False, now)
+            self._set_write_deadline(now)
             self.runtime.watch_writable(self.sock, self.on_writable)
 
     def _set_write_deadline(self, now: float) -> None:

@@ -207,12 +207,16 @@ class HTTP1Engine:
         else:
             self._close(Closing.AFTER_FLUSH)
 
-    def set_transport_writable(self, writable: bool) -> None:
+    def set_transport_writable(self, writable: bool, now: float) -> None:
         self._is_writable = writable
-        if writable and self._wants_writable:
+        if not writable:
+            return
+        if self._wants_writable:
             self._wants_writable = False
             if self._open:
                 self.events.append(Writable(self._open))
+        if not self._open and self._reading is _R_LATER:
+            self._await_head(now)
 
     # ---- heads
 
@@ -574,6 +578,12 @@ class HTTP1Engine:
             self.deadline = now + self._parameters.keep_alive_timeout
 
     def _await_head(self, now: float) -> None:
+        if self._buffer and not self._is_writable:
+            # The answer to a further request could only pile up behind a peer that does not read.
+            self._reading = _R_LATER
+            self.wants_read = len(self._buffer) < _MAX_WAITING
+            self.deadline = NEVER
+            return
         parameters = self._parameters
         self._reading = _R_HEAD
         self._request = None

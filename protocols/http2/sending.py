@@ -278,8 +278,9 @@ class SendingSide(ConnectionState):
 
     # ---- what goes out
 
-    def set_transport_writable(self, writable: bool) -> None:
+    def set_transport_writable(self, writable: bool, now: float) -> None:
         """The transport's own buffer is full, or has drained."""
+        self._now = now
         self._is_writable = writable
         if writable:
             self.wants_read = True
@@ -315,7 +316,7 @@ class SendingSide(ConnectionState):
                 else:
                     scheduler.served(stream)
             elif stream.is_ended:
-                self._frame_end(stream, is_flagged=sent > 0 and stream.trailers is None)
+                self._frame_end(stream)
             else:
                 scheduler.remove(stream)
             if stream.wants_writable and stream.buffered <= self._parameters.send_low_water:
@@ -358,13 +359,11 @@ class SendingSide(ConnectionState):
                 chunks[0] = view[size:]
                 return
 
-    def _frame_end(self, stream: Stream, is_flagged: bool) -> None:
-        """All data is framed: end the stream, unless its last DATA frame did (`is_flagged`)."""
+    def _frame_end(self, stream: Stream) -> None:
+        """All data is framed, and the last frame has END_STREAM unless trailers follow."""
         if stream.trailers is not None:
             block = self._encoder.encode(stream.trailers)
             self._frames += field_block(HEADERS, END_STREAM, stream.id, block, self._peer_frame_size)
-        elif not is_flagged:
-            self._frames.append(frame_head(0, DATA, END_STREAM, stream.id))
         self._response_complete(stream)
 
     def _frame_ends(self) -> None:
@@ -373,7 +372,7 @@ class SendingSide(ConnectionState):
             if not stream.buffered:
                 self._scheduler.remove(stream)
                 if stream.is_ended:
-                    self._frame_end(stream, is_flagged=False)
+                    self._frame_end(stream)
         if self._scheduler.ready and self._window_empty_at is None:
             self._window_empty_at = self._now
             self._watch_stalls()

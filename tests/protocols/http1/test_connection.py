@@ -222,18 +222,18 @@ def test_body_pauses_until_it_is_consumed(connect) -> None:
 def test_writable(connect) -> None:
     session = connect()
     session.say(GET)
-    session.engine.set_transport_writable(True)
+    session.engine.set_transport_writable(True, session.now)
     assert session.engine.can_send(1)
-    session.engine.set_transport_writable(False)
+    session.engine.set_transport_writable(False, session.now)
     assert not session.engine.can_send(1)
     assert session.engine.can_send(2)
-    session.engine.set_transport_writable(True)
+    session.engine.set_transport_writable(True, session.now)
     session.settle()
     assert isinstance(session.events[-1], Writable)
-    session.engine.set_transport_writable(False)
+    session.engine.set_transport_writable(False, session.now)
     assert not session.engine.can_send(1)
     session.answer()
-    session.engine.set_transport_writable(True)
+    session.engine.set_transport_writable(True, session.now)
     session.settle()
     assert session.engine.can_send(1)
     assert sum(isinstance(event, Writable) for event in session.events) == 1
@@ -609,3 +609,18 @@ def test_input_after_the_end_is_dropped(connect) -> None:
     session.say(GET)
     session.eof()
     assert not session.requests
+
+
+def test_requests_wait_while_the_peer_does_not_read(connect) -> None:
+    """Answers to pipelined requests must not pile up behind a transport that takes no more."""
+    session = connect()
+    session.say(GET * 3)
+    session.engine.set_transport_writable(False, session.now)
+    session.answer()
+    assert session.stream_id == 1
+    assert not session.engine.is_idle
+    session.engine.set_transport_writable(True, session.now)
+    session.settle()
+    assert session.stream_id == 2
+    session.answer()
+    assert session.stream_id == 3

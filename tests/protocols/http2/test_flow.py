@@ -17,6 +17,7 @@ from hyperframe.frame import (
 
 from hypercorn.protocols.engine import LocalProtocolError
 from hypercorn.protocols.events import Data, Request, StreamClosed, Trailers, Writable
+from hypercorn.protocols.http2.dependencies import DependencyTree
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
 FLOW_CONTROL, CANCEL = 3, 8
@@ -214,12 +215,12 @@ def test_high_and_low_water(connect: Any) -> None:
     peer.get(1)
     peer.events()
     peer.engine.send_head(1, 200, [], peer.now)
-    peer.engine.set_transport_writable(False)
+    peer.engine.set_transport_writable(False, peer.now)
     while peer.engine.can_send(1):
         peer.engine.send_data(1, b"x" * 10000, False, peer.now)
     assert len(peer.body(1, peer.frames())) == 0
     assert peer.events() == []
-    peer.engine.set_transport_writable(True)
+    peer.engine.set_transport_writable(True, peer.now)
     assert len(peer.body(1, peer.frames())) == 65535
     assert [type(event) for event in peer.events()] == [Writable]
     assert peer.engine.can_send(1)
@@ -256,12 +257,12 @@ def test_output_comes_in_bounded_pieces(connect: Any) -> None:
 def test_nothing_is_framed_while_the_transport_is_full(peer: Any) -> None:
     peer.get(1)
     peer.get(3)
-    peer.engine.set_transport_writable(False)
+    peer.engine.set_transport_writable(False, peer.now)
     peer.respond(1, b"a" * 20000)
     peer.respond(3, b"b" * 100)
     frames = peer.frames()
     assert peer.of_type(DataFrame, frames) == []
-    peer.engine.set_transport_writable(True)
+    peer.engine.set_transport_writable(True, peer.now)
     assert [frame.stream_id for frame in peer.frames()] == [1, 3, 1]
 
 
@@ -279,14 +280,14 @@ def wide(connect: Any) -> Any:
     peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**30})
     peer.send(WindowUpdateFrame(0, window_increment=2**30))
     peer.frames()
-    peer.engine.set_transport_writable(False)
+    peer.engine.set_transport_writable(False, peer.now)
     return peer
 
 
 def respond_large(peer: Any, *stream_ids: int, frames: int = 3) -> None:
     for stream_id in stream_ids:
         peer.respond(stream_id, b"x" * FRAME * frames)
-    peer.engine.set_transport_writable(True)
+    peer.engine.set_transport_writable(True, peer.now)
 
 
 def test_equals_take_turns(wide: Any) -> None:
@@ -415,13 +416,81 @@ def test_a_stalled_stream_does_not_stop_others(connect: Any) -> None:
     peer.get(3)
     peer.send(WindowUpdateFrame(3, window_increment=10**6))
     peer.send(PriorityFrame(3, depends_on=1, stream_weight=15))
-    peer.engine.set_transport_writable(False)
+    peer.engine.set_transport_writable(False, peer.now)
     respond_large(peer, 1, 3)
     served = order(peer)
     assert served.count(1) == 2
     assert served.count(3) == 3  # 45,535 bytes of the connection's window are left
     peer.send(WindowUpdateFrame(0, window_increment=10**6))
     assert set(order(peer)) == {3}
+
+
+def test_the_tree_forgets_when_it_is_full() -> None:
+    tree = DependencyTree(8)
+    for stream_id in range(1, 41, 2):
+        tree.depend(stream_id, stream_id + 100, 16, False)
+    tree.activate(1, [1])
+    tree.activate(3, [1, 3])
+    assert {tree.next() for _ in range(6)} == {1, 3}
+    tree.deactivate(1)
+    tree.deactivate(3)
+    tree.deactivate(77)
+    assert tree.next() is None
+    tree.remove(1)
+    tree.remove(77)
+
+
+def test_signals_too_deep_are_dropped() -> None:
+    tree = DependencyTree(200)
+    for stream_id in range(1, 301, 2):
+        tree.depend(stream_id + 2, stream_id, 16, False)
+    tree.activate(301, [301])
+    tree.depend(1, 301, 16, False)  # a loop, and deeper than the package looks
+    tree.activate(1, [301, 1])
+    assert tree.next() == 1
+
+
+def test_a_tree_that_is_planted_while_streams_wait(wide: Any) -> None:
+    wide.get(1)
+    wide.get(3)
+    wide.respond(1, b"x" * FRAME * 3)
+    wide.respond(3, b"x" * FRAME * 3)
+    wide.send(PriorityFrame(1, depends_on=0, stream_weight=15))  # says nothing new
+    wide.send(PriorityFrame(1, depends_on=3, stream_weight=15))
+    wide.engine.set_transport_writable(True, wide.now)
+    assert order(wide) == [3, 3, 3, 1, 1, 1]
+
+
+def test_a_peer_without_dependencies(connect: Any) -> None:
+    """SETTINGS_NO_RFC7540_PRIORITIES (RFC 9218 §2.1)."""
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**20, 9: 1})
+    peer.send(WindowUpdateFrame(0, window_increment=2**20))
+    peer.get(1)
+    peer.get(3)
+    peer.send(PriorityFrame(1, depends_on=3, stream_weight=15))
+    peer.engine.set_transport_writable(False, peer.now)
+    respond_large(peer, 1, 3)
+    assert order(peer) == [1, 1, 1, 3, 3, 3]
+
+
+def test_early_priorities_are_bounded(wide: Any) -> None:
+    for stream_id in range(1, 201, 2):
+        wide.send_bytes(b"\0\0\x07\x10\0\0\0\0\0" + stream_id.to_bytes(4, "big") + b"u=7")
+    assert len(wide.engine._early_priorities) == 64
+    wide.get(99)
+    wide.send_bytes(b"\0\0\x07\x10\0\0\0\0\0" + (201).to_bytes(4, "big") + b"u=0")
+    wide.send_bytes(b"\0\0\x07\x10\0\0\0\0\0" + (203).to_bytes(4, "big") + b"u=0")
+    wide.get(201)
+    assert len(wide.engine._early_priorities) < 20
+    respond_large(wide, 99, 201)
+    assert order(wide) == [201] * 3 + [99] * 3
+
+
+def test_two_priority_fields_count_together(wide: Any) -> None:
+    wide.send(wide.headers(1, [*GET, ("priority", "u=5"), ("priority", "i")], "END_STREAM"))
+    wide.get(3, priority="u=4")
+    respond_large(wide, 1, 3)
+    assert order(wide) == [3, 3, 3, 1, 1, 1]
 
 
 # ---- a peer that takes nothing

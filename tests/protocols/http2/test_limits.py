@@ -256,15 +256,27 @@ def test_an_hpack_bomb(connect: Any) -> None:
 
 def test_answers_wait_for_a_peer_that_does_not_read(connect: Any) -> None:
     peer = connect(max_control_frames=10**6)
-    peer.engine.set_transport_writable(False)
+    peer.engine.set_transport_writable(False, peer.now)
     for index in range(2000):
         if not peer.engine.wants_read:
             break
         pings(peer, index)
     assert index < 600
-    peer.engine.set_transport_writable(True)
+    peer.engine.set_transport_writable(True, peer.now)
     assert peer.engine.wants_read
     assert len(peer.frames()) == index
+
+
+def test_what_is_remembered_is_bounded(connect: Any) -> None:
+    peer = connect(max_resets=10**6, keep_alive_max_requests=0)
+    for stream_id in range(1, 2201, 2):
+        peer.post(stream_id)
+        peer.respond(stream_id, b"no", 200 + stream_id % 300)
+    engine = peer.engine
+    assert len(engine._reset_by_us) == 1000
+    assert len(engine._heads) <= 32
+    assert len(engine._blocks._known) <= 32
+    assert len(engine._abandoned) == 0
 
 
 # ---- deadlines

@@ -353,7 +353,7 @@ class AnyPeerAnyApplication(RuleBasedStateMachine):
 
     @rule(writable=st.booleans())
     def transport(self, writable: bool) -> None:
-        self.engine.set_transport_writable(writable)
+        self.engine.set_transport_writable(writable, self.now)
 
     @rule()
     def output(self) -> None:
