@@ -7,6 +7,7 @@ nodes bounds the depth too, and with it the recursion inside `priority`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from priority.priority import (
     MissingStreamError,
@@ -52,25 +53,27 @@ class DependencyTree:
 
     def activate(self, stream_id: int, ready: Iterable[int]) -> None:
         """A stream has something to send; `ready` are all that have."""
+        if self._signals:
+            self._obey_all(ready)
         try:
-            for about, signal in self._signals.items():
-                self._obey(about, signal)
-            self._signalled.update(self._signals)
-            self._signals.clear()
             self._unblock(stream_id)
         except TooManyStreamsError:
-            # Full of idle streams: forget them, and all signals.
-            self._signals.clear()
-            self._signalled.clear()
-            self._tree = PriorityTree(self._max_nodes)
-            for each in ready:
-                self._unblock(each)
+            self._replant(ready)
 
     def _unblock(self, stream_id: int) -> None:
         try:
             self._tree.unblock(stream_id)
         except MissingStreamError:
             self._tree.insert_stream(stream_id)
+
+    def _replant(self, ready: Iterable[int]) -> None:
+        """The tree is full of idle streams: forget them, and all signals."""
+        self._signals.clear()
+        self._signalled.clear()
+        self._tree = PriorityTree(self._max_nodes)
+        with suppress(TooManyStreamsError):
+            for stream_id in ready:
+                self._unblock(stream_id)
 
     def _obey(self, stream_id: int, signal: Signal) -> None:
         try:
@@ -100,9 +103,21 @@ class DependencyTree:
         except MissingStreamError:
             return
 
-    def next(self) -> int | None:
-        """The stream to serve next, or None if the tree knows of none."""
+    def next(self, ready: Iterable[int]) -> int | None:
+        """The stream to serve next of those in `ready`, or None if the tree knows of none."""
+        if self._signals:
+            self._obey_all(ready)
         try:
             return next(self._tree)
         except PriorityError:
             return None
+
+    def _obey_all(self, ready: Iterable[int]) -> None:
+        try:
+            for stream_id, signal in self._signals.items():
+                self._obey(stream_id, signal)
+        except TooManyStreamsError:
+            self._replant(ready)
+        else:
+            self._signalled.update(self._signals)
+            self._signals.clear()

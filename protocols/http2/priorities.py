@@ -50,8 +50,9 @@ class Scheduler:
         self.ready: dict[int, Stream] = {}
         self.by_urgency = False
         self._tree: DependencyTree | None = None
-        # Live streams, and some idle ones that clients use to group others. Bounds the tree's depth too.
-        self._max_nodes = max_streams + 32
+        # Live streams and pushes, and some idle ones that clients group others with. It bounds the tree's depth
+        # too: asking it costs a call for each level.
+        self._max_nodes = min(2 * max_streams + 32, 256)
         self._turn = 0
 
     # ---- whose turn it is
@@ -73,11 +74,9 @@ class Scheduler:
         if len(self.ready) > 1:
             if self.by_urgency:
                 return self._most_urgent()
-            if self._tree is not None and (stream_id := self._tree.next()) is not None:
+            if self._tree is not None and (stream_id := self._tree.next(self.ready)) is not None:
                 return self.ready[stream_id]
-        for stream in self.ready.values():
-            return stream
-        raise LookupError("no stream is ready")
+        return next(iter(self.ready.values()))
 
     def served(self, stream: Stream) -> None:
         """A frame of `stream` was sent and it has more: it goes behind the others."""

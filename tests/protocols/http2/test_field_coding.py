@@ -96,3 +96,19 @@ def test_lowest_and_last_table_size_are_told() -> None:
     for size in (100, 0, 4096):
         encoder.resize(size)
     assert encoder.encode([(b"a", b"b")])[:4] == b"\x20\x3f\xe1\x1f"
+
+
+def test_indices_beyond_one_byte() -> None:
+    encoder, judge = FieldEncoder(), Decoder()
+    section = [(b"n%d" % index, b"v") for index in range(100)]
+    for _ in range(2):
+        assert [tuple(field) for field in judge.decode(encoder.encode(section), raw=True)] == section
+    assert len(encoder.encode(section)) < 150
+
+
+@pytest.mark.parametrize(
+    "block", [b"\xff\xff\xff\xff\xff\x7f", b"\x3f\xff\xff\xff\xff\x0f", b"\x00\x7f\xff\xff\xff\xff\x07"]
+)
+def test_integers_that_are_too_large(block: bytes) -> None:
+    with pytest.raises(ConnectionFault):
+        FieldDecoder().decode(block, LIMIT)
