@@ -8,6 +8,10 @@ Memory is bounded in both directions. Reading stops while the application has a 
 while our own answers (pongs) are not taken; what stays unread is not counted in `taken`, so that the peer's
 window closes. A message is bounded by its limit before it is decompressed.
 
+An end waits its turn. A Close frame, or a frame that breaks a rule, comes behind the messages that were received
+before it: it is answered once the application has had those, so that its replies still go out, or after
+`_GRACE` seconds.
+
 It refuses to do: the opening handshake, fragmenting what it sends, and anything with the stream it runs on.
 """
 
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 _QUEUE_HIGH_WATER = 65536
 #: Output that nobody takes stops the reading above so many bytes.
 _OUTPUT_HIGH_WATER = 65536
+#: How long the end may wait for an application that does not take what came before it, in seconds.
+_GRACE = 2.0
 #: Shorter messages are sent as they are: there is next to nothing to gain.
 _MIN_COMPRESSED = 128
 
@@ -82,10 +88,13 @@ class WebSocketSession:
         "_heard",
         "_inflater",
         "_input",
+        "_is_handling",
+        "_is_reading",
         "_is_stalled",
         "_may_switch_back",
         "_output",
         "_parameters",
+        "_pending_end",
         "_ping_at",
         "_pong_deadline",
         "_position",
@@ -120,6 +129,12 @@ class WebSocketSession:
         self.is_open = True
         self._eof = False
         self.ended: Close | None = None
+        #: What the peer sends is still looked at.
+        self._is_reading = True
+        #: The application has had a message, and has not asked for the next one yet.
+        self._is_handling = False
+        #: The peer's Close frame, or our failure as `RemoteProtocolError`, that waits for its turn.
+        self._pending_end: Close | RemoteProtocolError | None = None
         self._heard = True
         self._close_deadline = NEVER
         self._pong_deadline = NEVER
@@ -132,7 +147,7 @@ class WebSocketSession:
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes of the tunnel. Never raises for what a peer sent."""
         self._heard = True
-        if self.closing is not Closing.OPEN:
+        if not self._is_reading:
             self.taken += len(data)
         elif self._is_stalled:
             self._input = self._input[self._position :] + data
@@ -146,19 +161,24 @@ class WebSocketSession:
     def receive_eof(self, now: float) -> None:
         """The peer sends nothing more. What it has sent before is still read."""
         self._eof = True
-        if not self._is_stalled:
+        if self._pending_end is not None:
+            self._carry_out_end(now)
+        elif not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
 
     def next_message(self, now: float) -> str | bytes | Close | None:
         """The next message; or, once and last of all, how the WebSocket has ended; None when neither is there."""
+        self._is_handling = False
         if not self._queue:
-            if not self._is_stalled:
-                return None
-            self._read(now)
+            if self._pending_end is not None:
+                self._carry_out_end(now)
+            elif self._is_stalled:
+                self._read(now)
             if not self._queue:
                 return None
         message = self._queue.popleft()
         if not isinstance(message, Close):
+            self._is_handling = True
             self._queued_bytes -= len(message)
             if self._is_stalled and not self._queue:
                 self._read(now)
@@ -171,8 +191,8 @@ class WebSocketSession:
             while (self._uses_reference or self._read_fast(now)) and self._read_by_reference(now):
                 pass
         except RemoteProtocolError as error:
-            self._fail(error.code, error.reason, now)
-        if self.closing is not Closing.OPEN:
+            self._end_in_turn(error, self._is_handling, now)
+        if not self._is_reading:
             self.taken += len(self._input) - self._position
             self._input = b""
             self._position = 0
@@ -194,7 +214,7 @@ class WebSocketSession:
         data = self._input
         begin = position = self._position
         end = len(data)
-        while end - position >= 6 and self.closing is Closing.OPEN:
+        while end - position >= 6 and self._is_reading:
             if self._is_full():
                 self._is_stalled = True
                 break
@@ -208,7 +228,7 @@ class WebSocketSession:
             position = stop
         self._position = position
         self.taken += position - begin
-        self._uses_reference = position < end and not self._is_stalled and self.closing is Closing.OPEN
+        self._uses_reference = position < end and not self._is_stalled and self._is_reading
         return self._uses_reference
 
     def _read_by_reference(self, now: float) -> bool:
@@ -228,7 +248,7 @@ class WebSocketSession:
                 self._take_control(item[0], item[1], now)
             else:
                 self._take_message(item)
-            if self.closing is not Closing.OPEN:
+            if not self._is_reading:
                 return False
             if self._may_switch_back and lane.is_between_messages:
                 self._switch_back(lane)
@@ -282,14 +302,29 @@ class WebSocketSession:
 
     def _take_control(self, opcode: int, payload: bytes, now: float) -> None:
         if opcode == frames.CLOSE:
-            close = frames.read_close(payload)
-            if self.is_open:
-                self._write(frames.encode_close(close.code, ""))
-            self._end(Closing.AFTER_FLUSH, close, now)
+            self._end_in_turn(frames.read_close(payload), False, now)
         elif opcode == frames.PING and self.is_open:
             self._write(frames.encode(_PONG, payload))
 
     # ---- the end
+
+    def _end_in_turn(self, end: Close | RemoteProtocolError, is_awaited: bool, now: float) -> None:
+        """Carry out `end` when the application has had what came before it."""
+        self._is_reading = False
+        self._pending_end = end
+        if self.is_open and (self._queue or is_awaited):
+            self.deadline = min(self.deadline, now + _GRACE)
+        else:
+            self._carry_out_end(now)
+
+    def _carry_out_end(self, now: float) -> None:
+        end = self._pending_end
+        if isinstance(end, RemoteProtocolError):
+            self._fail(end.code, end.reason, now)
+        elif end is not None:
+            if self.is_open:
+                self._write(frames.encode_close(end.code, ""))
+            self._end(Closing.AFTER_FLUSH, end, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
         """Fail the WebSocket (RFC 6455 §7.1.7): a Close frame, and the stream ends behind it."""
@@ -300,6 +335,8 @@ class WebSocketSession:
     def _end(self, closing: Closing, close: Close, now: float) -> None:
         """Nothing is read or made from here on; the application is told of `close` unless it knows already."""
         self.is_open = False
+        self._is_reading = False
+        self._pending_end = None
         self.closing = closing
         self._tell_end(close)
         # Somebody must still take the output; a peer that never reads is not waited for.
@@ -336,7 +373,9 @@ class WebSocketSession:
         self.deadline = now + self._parameters.close_timeout
         if tell:
             self._tell_end(Close(code, reason))
-        if self._is_stalled:
+        if self._pending_end is not None:
+            self._carry_out_end(now)
+        elif self._is_stalled:
             self._read(now)  # the peer's answer may be behind what was not read
 
     def handle_deadline(self, now: float) -> None:
@@ -344,6 +383,9 @@ class WebSocketSession:
         if self.closing is not Closing.OPEN or not self.is_open:
             self._end(Closing.ABORT, Close(frames.ABNORMAL, "the peer did not close in time"), now)
             self.deadline = NEVER
+            return
+        if self._pending_end is not None:
+            self._carry_out_end(now)
             return
         if self._pong_deadline <= now:
             self._pong_deadline = NEVER
