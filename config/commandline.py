@@ -37,6 +37,7 @@ class Invocation:
         config_path: argument of --config, None if it was not given.
         directory: what relative paths of files of settings are relative to, also after a change of directory.
         check_config, print_config: the flags.
+        from_gunicorn: argument of --from-gunicorn, None if it was not given.
     """
 
     values: dict[str, Any]
@@ -45,6 +46,7 @@ class Invocation:
     directory: str
     check_config: bool = False
     print_config: bool = False
+    from_gunicorn: str | None = None
 
 
 def parse(argv: Sequence[str]) -> Invocation:
@@ -70,7 +72,9 @@ def parse(argv: Sequence[str]) -> Invocation:
                 if name not in flags:
                     values[name], flags[name] = values[flag], flag
     values = {name: value for name, value in values.items() if name in TABLE}
-    return Invocation(values, flags, given.config, os.getcwd(), given.check_config, given.print_config)
+    return Invocation(
+        values, flags, given.config, os.getcwd(), given.check_config, given.print_config, given.from_gunicorn
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -99,6 +103,12 @@ def build_parser() -> argparse.ArgumentParser:
         ("--print-config", "show each setting with its value and source, and exit"),
     ):
         group.add_argument(flag, action="store_true", default=False, help=text)
+    group.add_argument(
+        "--from-gunicorn",
+        metavar="FILE",
+        default=None,
+        help="show what a configuration file of Gunicorn means here, as TOML, and exit",
+    )
     groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage]
     for option in TABLE.values():
         if option.flags:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from .config import Config, ConfigError, Mistake, Settings, without_effect
-from .config.commandline import parse
+from .config.commandline import Invocation, parse
 from .config.printing import configuration_table
 from .config.sources import load, load_file
 
@@ -26,6 +26,9 @@ def main(sys_args: list[str] | None = None) -> int:
     """
     try:
         invocation = parse(sys_args or sys.argv[1:])
+        if invocation.from_gunicorn is not None:
+            print(_translation(invocation, invocation.from_gunicorn), end="")
+            return 0
         config = load(invocation)
         settings = config.resolve()
         if not settings.application_path and not invocation.print_config:
@@ -52,6 +55,16 @@ def run(config: Config) -> int:
     from .run import run as serve  # wrong usage is found without loading what serves
 
     return serve(config)
+
+
+def _translation(invocation: Invocation, location: str) -> str:
+    from .config.from_gunicorn import translated
+
+    beside = [flag for name, flag in invocation.flags.items() if name != "application_path"]
+    if beside:
+        text = f"only an application is allowed beside it, not {beside[0]}; write settings into the result"
+        raise ConfigError([Mistake("--from-gunicorn", text)])
+    return translated(location, invocation.values.get("application_path"))
 
 
 def _check_application(settings: Settings) -> int:
