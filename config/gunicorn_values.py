@@ -60,12 +60,12 @@ def text(given: Any) -> str | None:
     raise ValueError(f"text is wanted, not {given!r}")
 
 
-def texts(given: Any) -> list[str]:
+def texts(given: object) -> list[str]:
     if isinstance(given, str):
         given = [given]
     if isinstance(given, list | tuple | set | frozenset):
-        items: Iterable[Any] = given
-        return [item for item in map(text, items) if item is not None]
+        items = map(text, cast("Iterable[object]", given))
+        return [item for item in items if item is not None]
     if given is None:
         return []
     raise ValueError(f"a list of text is wanted, not {given!r}")
