@@ -86,6 +86,7 @@ class _Watching:
     pid: int
     reader: int
     rest: bytes = b""
+    is_begun: bool = False
 
 
 class Master:
@@ -188,8 +189,11 @@ class Master:
     def _hear_changes(self, watching: _Watching) -> None:
         data = os.read(watching.reader, 65536)
         *lines, watching.rest = (watching.rest + data).split(b"\n")
-        if lines:
-            paths = dict.fromkeys(path for line in lines for path in json.loads(line))
+        if lines and not watching.is_begun:
+            watching.is_begun = True
+            logger.info("Files are watched now")
+        paths = dict.fromkeys(path for line in lines for path in json.loads(line))
+        if paths:
             self._events.append(m.Changed(tuple(paths)))
         if not data:
             logger.error("Files are not watched any more: the watching process has ended")
@@ -313,7 +317,9 @@ class Master:
                 logger.warning("The setting %s has changed; that needs a new start", name)
 
     def _configure(self, generation: int, settings: Settings) -> None:
-        slots = {*range(1, settings.workers + 1), *(slot.number for slot in self._state.active())}
+        # Slots of a paused service too; they are filled again by this very reload.
+        active = {slot.number for slot in self._state.slots.values() if slot.is_active}
+        slots = active.union(range(1, settings.workers + 1))
         keys = self._service.listeners.open(settings, sorted(slots))
         self._settings[generation] = settings
         self._events.append(m.Configured(generation, limits_of(settings), keys))

@@ -495,7 +495,8 @@ class _Step:
         """Start one successor, if no other replacement is under way."""
         state = self.state
         active = state.active()
-        if len(state.workers) > len(active):
+        # Places that will be filled again count as if they were.
+        if len(state.workers) + sum(state.is_empty(slot.number) for slot in active) > len(active):
             return
         for slot in active:
             serving = state.ready_in(slot.number)

@@ -70,7 +70,7 @@ def _fits(path: Path, pattern: str, *, with_parents: bool) -> bool:
 
 
 def run(watch: Watch, descriptor: int, arbiter: int) -> int:
-    """Write a line to `descriptor` for each set of changes, until the arbiter with that pid is gone. Blocks.
+    """Write a line to `descriptor` for each set of changes, a first one once files are watched, until the arbiter with that pid is gone. Blocks.
 
     Imports watchfiles, which starts threads: only for a process of its own.
     """
@@ -85,12 +85,14 @@ def run(watch: Watch, descriptor: int, arbiter: int) -> int:
         raise_interrupt=False,
         force_polling=watch.is_polling or None,
     )
+    is_told = False
     with contextlib.suppress(BrokenPipeError):
         for found in changes:
             if os.getppid() != arbiter:
                 break
-            if found:
+            if found or not is_told:
                 os.write(descriptor, _line(path for _, path in found))
+                is_told = True
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypercorn.arbiter import messages as m
 from hypercorn.arbiter.plan import step
 from hypercorn.arbiter.state import State
-from hypercorn.config.supervision import DrainReason, Draining, Failed, Failure, Ready, Report, Retire
+from hypercorn.config.supervision import Draining, DrainReason, Failed, Failure, Ready, Report, Retire
 
 
 @dataclass
@@ -60,7 +60,7 @@ class World:
 
     def configure(self, generation: int, limits: m.Limits, base: int) -> list[m.Command]:
         self.base = base
-        slots = {*range(1, limits.workers + 1), *(s.number for s in self.state.slots.values())}
+        slots = {*range(1, limits.workers + 1), *self.state.slots}
         self.keys[generation] = self.make_keys(base, slots)
         return self.give(m.Configured(generation, limits, self.keys[generation]))
 
@@ -164,7 +164,7 @@ class World:
             return [m.Rejected(self.next_limits)]
         limits = self.next_limits or self.limits
         self.base = self.base if self.next_base is None else self.next_base
-        slots = {*range(1, limits.workers + 1), *(s.number for s in self.state.active())}
+        slots = {*range(1, limits.workers + 1), *self.state.slots}
         return [m.Configured(generation, limits, self.make_keys(self.base, slots))]
 
     # what must hold
@@ -186,8 +186,10 @@ class World:
             w for w in self.state.workers.values() if w.was_asked and not self.processes[w.number].drain
         ]
         wanted = len(self.state.active())
+        active = {slot.number for slot in self.state.active()}
+        retired = [p for p in self.processes.values() if p.slot not in active]
+        extra = len(self.processes) - wanted - len(by_themselves) - len(retired)
         leaving = [p for p in self.processes.values() if p.drain is not None]
-        extra = len(self.processes) - wanted - len(by_themselves)
         assert extra <= max(1, len(leaving)), "more than one worker above the number wanted"
 
     def check_queues(self) -> None:

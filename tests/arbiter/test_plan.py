@@ -10,7 +10,7 @@ from hypercorn.arbiter import messages as m
 from hypercorn.arbiter import plan
 from hypercorn.arbiter.lifecycle import WorkerState
 from hypercorn.arbiter.messages import Request
-from hypercorn.config.supervision import DrainReason, Draining, Failed, Failure, Ready
+from hypercorn.config.supervision import Draining, DrainReason, Failed, Failure, Ready
 
 
 def of(commands: list[m.Command], kind: type[Any]) -> list[Any]:

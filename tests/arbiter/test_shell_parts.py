@@ -1,0 +1,251 @@
+"""The small parts of the shell: scoreboard, child's side, PID file, notify, watched files, listeners."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from hypercorn.arbiter import pidfile
+from hypercorn.arbiter.banner import banner
+from hypercorn.arbiter.channel import open_line
+from hypercorn.arbiter.child import Child
+from hypercorn.arbiter.listeners import ListenerTable
+from hypercorn.arbiter.notify import Notifier, passed_descriptors
+from hypercorn.arbiter.scoreboard import Scoreboard
+from hypercorn.arbiter.watcher import Watch
+from hypercorn.config import Config
+from hypercorn.config.settings import Settings
+from hypercorn.config.sockets import BindError
+from hypercorn.config.supervision import Drain, Draining, DrainReason, Failed, Failure, Ready, Retire
+from hypercorn.workers.supervision import Supervisor
+
+
+def settings(**values: object) -> Settings:
+    return Config.from_mapping(values).resolve()
+
+
+class TestScoreboard:
+    def test_what_a_child_writes_the_parent_reads(self) -> None:
+        board = Scoreboard(4, 2)
+        row = board.claim(slot=3, generation=7, now=1.5)
+        if (pid := os.fork()) == 0:
+            row.counters[1] = 2**64 - 1
+            row.beat = 99.25
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert (row.counters[0], row.counters[1], row.beat) == (0, 2**64 - 1, 99.25)
+        assert (row.slot, row.generation) == (3, 7)
+
+    def test_totals_keep_what_the_gone_have_counted(self) -> None:
+        board = Scoreboard(2, 2)
+        first, second = board.claim(1, 1, 0.0), board.claim(2, 1, 0.0)
+        first.counters[0] = first.counters[1] = 5
+        second.counters[0] = second.counters[1] = 3
+        board.release(first, lasting=frozenset({0}))
+        assert board.totals() == [8, 3]
+        again = board.claim(1, 2, 0.0)
+        assert list(again.counters) == [0, 0]
+        assert [row.index for row in board.workers()] == sorted([second.index, again.index])
+
+    def test_a_full_board(self) -> None:
+        board = Scoreboard(1, 1)
+        board.claim(1, 1, 0.0)
+        with pytest.raises(OSError, match="no more than 1"):
+            board.claim(2, 1, 0.0)
+
+
+def test_the_child_is_a_supervisor() -> None:
+    ours, theirs = open_line()
+    row = Scoreboard(1, 2).claim(2, 5, 0.0)
+    told: list[str] = []
+    child = Child(2, 5, row, theirs, lambda: told.append("ready"))
+    supervisor: Supervisor = child
+    supervisor.beat(12.0)
+    supervisor.ready()
+    supervisor.retire()
+    supervisor.draining()
+    supervisor.failed(Failure.STARTUP, "why")
+    assert ours.receive() == ([Ready(), Retire(), Draining(), Failed(Failure.STARTUP, "why")], True)
+    assert (row.beat, told, supervisor.channel()) == (12.0, ["ready"], theirs.sock)
+    assert supervisor.instructions() == []
+    ours.send(Drain(DrainReason.STOP))
+    ours.close()
+    assert supervisor.instructions() == [Drain(DrainReason.STOP)]
+    assert supervisor.instructions() is None
+    theirs.close()
+
+
+class TestPIDFile:
+    def test_written_whole_and_removed(self, tmp_path: Path) -> None:
+        path = tmp_path / "server.pid"
+        pidfile.write(str(path))
+        assert path.read_text() == f"{os.getpid()}\n"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+        pidfile.remove(str(path))
+        assert not list(tmp_path.iterdir())
+
+    def test_another_living_process_keeps_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "server.pid"
+        path.write_text(f"{os.getppid()}\n")
+        with pytest.raises(pidfile.PIDFileError, match="which is running"):
+            pidfile.write(str(path))
+        pidfile.remove(str(path))
+        assert path.exists()
+
+    @pytest.mark.parametrize("stale", ["", "nonsense", "-1", "4194305"])
+    def test_a_stale_one_is_taken_over(self, tmp_path: Path, stale: str) -> None:
+        path = tmp_path / "server.pid"
+        path.write_text(stale)
+        pidfile.write(str(path))
+        assert pidfile.read(str(path)) == os.getpid()
+
+    def test_nowhere_to_write(self, tmp_path: Path) -> None:
+        with pytest.raises(pidfile.PIDFileError, match="cannot write"):
+            pidfile.write(str(tmp_path / "missing" / "server.pid"))
+
+
+class TestNotify:
+    def test_the_environment_is_taken(self) -> None:
+        environment = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}
+        assert Notifier.from_environment(environment).ping_seconds == 1.5
+        assert environment == {}
+
+    def test_a_watchdog_of_another(self) -> None:
+        environment = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}
+        assert Notifier.from_environment(environment).ping_seconds is None
+
+    def test_nobody_there(self, tmp_path: Path) -> None:
+        Notifier(str(tmp_path / "gone")).ready("text")
+        Notifier(None).ready("text")
+
+    def test_passed_sockets(self) -> None:
+        environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
+        assert passed_descriptors(environment) == [3, 4]
+        assert environment == {}
+        assert passed_descriptors({"LISTEN_PID": "1", "LISTEN_FDS": "2"}) == []
+        assert passed_descriptors({}) == []
+
+
+class TestWatch:
+    def test_defaults_and_patterns(self, tmp_path: Path) -> None:
+        watch = Watch.from_settings(
+            settings(
+                reload_dirs=[str(tmp_path), str(tmp_path)],
+                reload_includes=["*.html", "data/*.json"],
+                reload_excludes=["generated"],
+            )
+        )
+        assert watch.directories == (str(tmp_path),)
+        for name in ("app.py", "a/b/c.py", "t/page.html", "data/x.json"):
+            assert watch.matches(str(tmp_path / name)), name
+        for name in (
+            "x.json",
+            ".git/x.py",
+            "a/__pycache__/x.py",
+            ".venv/lib/x.py",
+            "generated/x.py",
+            ".#app.py",
+            "x.pyc",
+        ):
+            assert not watch.matches(str(tmp_path / name)), name
+        assert not watch.matches("/elsewhere/app.py")
+
+    def test_excludes_do_not_look_above_the_directory(self, tmp_path: Path) -> None:
+        below = tmp_path / "venv" / "app"
+        assert Watch.from_settings(settings(reload_dirs=[str(below)])).matches(str(below / "app.py"))
+
+
+class TestListeners:
+    def test_one_for_each_slot_on_one_port(self) -> None:
+        table = ListenerTable()
+        keys = table.open(settings(bind="127.0.0.1:0"), [1, 2, 3])
+        assert sorted(keys.own) == [1, 2, 3]
+        assert len({one.sock.getsockname() for one in table.get(keys.all())}) == 1
+        assert not keys.shared
+        more = table.open(settings(bind="127.0.0.1:0"), [4])
+        assert more.of(1) == keys.of(1)
+        assert len(table.urls(settings(bind="127.0.0.1:0"))) == 1
+        table.close_all()
+        assert not table.keys()
+
+    def test_shared_ones(self, tmp_path: Path) -> None:
+        table = ListenerTable()
+        path = tmp_path / "x.sock"
+        keys = table.open(settings(bind=[f"unix:{path}", "127.0.0.1:0"], reuse_port=False), [1, 2])
+        assert len(keys.shared) == 2
+        assert keys.of(1) == keys.of(2)
+        table.close_all()
+        assert not path.exists()
+
+    def test_common_binds_stay(self, tmp_path: Path) -> None:
+        table = ListenerTable()
+        first = table.open(settings(bind=["127.0.0.1:0", f"unix:{tmp_path}/x.sock"]), [1])
+        second = table.open(settings(bind=["127.0.0.1:0", f"unix:{tmp_path}/y.sock"]), [1])
+        assert first.own == second.own
+        assert first.shared != second.shared
+        table.close(first.all() - second.all())
+        assert [path.name for path in tmp_path.iterdir()] == ["y.sock"]
+        table.close_all()
+
+    def test_nothing_changes_when_one_cannot_be_opened(self, tmp_path: Path) -> None:
+        table = ListenerTable()
+        first = table.open(settings(bind="127.0.0.1:0"), [1])
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = f"127.0.0.1:{other.getsockname()[1]}"
+            with pytest.raises(BindError):
+                table.open(settings(bind=["127.0.0.1:0", f"unix:{tmp_path}/x.sock", taken]), [1])
+        assert table.keys() == first.all()
+        assert not list(tmp_path.iterdir())
+        table.close_all()
+
+    def test_tls_on_the_same_address(self) -> None:
+        table = ListenerTable()
+        plain = settings(bind="127.0.0.1:0")
+        first = table.open(plain, [1])
+        tls = plain.replace(ssl_enabled=True)
+        second = table.open(tls, [1])
+        [before], [after] = table.get(first.all()), table.get(second.all())
+        assert after.secure
+        assert before.sock.getsockname() == after.sock.getsockname()
+        table.close_all()
+
+    def test_a_file_that_somebody_else_made_stays(self, tmp_path: Path) -> None:
+        table = ListenerTable()
+        path = tmp_path / "x.sock"
+        table.open(settings(bind=f"unix:{path}"), [1])
+        path.unlink()
+        path.write_text("new")
+        table.close_all()
+        assert path.read_text() == "new"
+
+    def test_sockets_of_the_users_own(self) -> None:
+        class Own(Config):
+            def create_sockets(self):  # type: ignore[no-untyped-def]
+                from hypercorn.config.sockets import Sockets
+
+                return Sockets([], [socket.create_server(("127.0.0.1", 0))])
+
+        table = ListenerTable()
+        keys = table.open(Own().resolve(), [1, 2])
+        assert len(keys.shared) == 1
+        assert table.open(Own().resolve(), [3]).shared == keys.shared
+        table.close_all()
+
+
+def test_the_banner_says_what_is_needed() -> None:
+    lines = "\n".join(
+        banner(settings(application_path="app:app", workers=4, use_reloader=True), ["http://127.0.0.1:8000"])
+    )
+    for text in (
+        "app:app",
+        "http://127.0.0.1:8000",
+        "4 (asyncio)",
+        "*.py",
+        os.getcwd(),
+        f"kill -TERM {os.getpid()}",
+    ):
+        assert text in lines

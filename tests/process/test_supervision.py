@@ -1,0 +1,332 @@
+"""Real arbiters with real workers and real signals."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+Start = Callable[..., Any]
+
+LIFESPAN_FAILS = """
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+"""
+
+
+class Clients:
+    """Threads that ask again and again, each request on a connection of its own; counts what fails."""
+
+    def __init__(self, arbiter: Any, ask: Callable[[socket.socket], str], number: int = 4) -> None:
+        self.answered = 0
+        self.failures: list[str] = []
+        self.pids: set[int] = set()
+        self._port = arbiter.port()
+        self._ask = ask
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(number)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), timeout=20) as sock:
+                    self.pids.add(int(self._ask(sock)))
+                self.answered += 1
+            except (OSError, AssertionError) as error:
+                self.failures.append(repr(error))
+
+
+@pytest.fixture
+def ask() -> Callable[[socket.socket], str]:
+    def ask(sock: socket.socket) -> str:
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        answer = b""
+        while chunk := sock.recv(65536):
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        return answer.partition(b"\r\n\r\n")[2].decode()
+
+    return ask
+
+
+def test_it_serves_and_stops(start: Start) -> None:
+    arbiter = start("-w", "2")
+    assert int(arbiter.get()) in arbiter.workers()
+    assert len(arbiter.workers()) == 2
+    titles = {Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") for pid in arbiter.workers()}
+    assert titles == {b"hypercorn: worker 1 [app:app]", b"hypercorn: worker 2 [app:app]"}
+    assert Path(f"/proc/{arbiter.pid}/cmdline").read_bytes().rstrip(b"\0") == b"hypercorn: master [app:app]"
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+
+
+def test_a_request_in_flight_is_answered_at_a_stop(start: Start) -> None:
+    arbiter = start("-w", "2", "--graceful-timeout", "10")
+    with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
+        sock.sendall(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        arbiter.wait_for("slow begins")
+        arbiter.signal(signal.SIGTERM)
+        answer = b""
+        while chunk := sock.recv(65536):
+            answer += chunk
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert arbiter.ends() == 0
+
+
+def test_killed_workers_are_replaced_and_the_service_goes_on(start: Start) -> None:
+    arbiter = start("-w", "3")
+    arbiter.port()
+    for number in range(1, 4):
+        victim = min(arbiter.workers())
+        os.kill(victim, signal.SIGKILL)
+        arbiter.wait_for("was killed by signal 9", number)
+        assert arbiter.get()
+    arbiter.wait_for("is ready", 6)
+    assert len(arbiter.workers()) == 3
+    arbiter.signal(signal.SIGINT)
+    assert arbiter.ends() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_rolling_replacement_fails_no_request(start: Start, ask: Any, number: signal.Signals) -> None:
+    arbiter = start("-w", "3")
+    with Clients(arbiter, ask) as clients:
+        before = arbiter.workers()
+        arbiter.signal(number)
+        arbiter.wait_for("Generation 2 serves")
+        arbiter.signal(number)
+        arbiter.wait_for("Generation 3 serves")
+        arbiter.signal(signal.SIGTTIN)
+        arbiter.wait_for("Worker 4 .* is ready")
+        arbiter.signal(signal.SIGTTOU)
+        arbiter.wait_for("Worker 4 .* has ended")
+        arbiter.signal(signal.SIGTTOU)
+        arbiter.wait_for("Worker 3 .* has ended", 3)
+    assert clients.failures == []
+    assert clients.answered > 100
+    assert not before & arbiter.workers()
+    assert len(arbiter.workers()) == 2
+
+
+def test_a_hung_worker_dumps_its_stacks_and_is_replaced(start: Start) -> None:
+    arbiter = start("-w", "2", "--worker-timeout", "2")
+    with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
+        sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        arbiter.wait_for("has not answered after 2 s")
+        arbiter.wait_for(r'File ".*app.py", line \d+ in app')
+        arbiter.wait_for("was killed because it hung")
+    for _ in range(10):
+        assert arbiter.get()
+
+
+def test_siblings_serve_the_queue_of_a_hung_worker(start: Start) -> None:
+    """With the timeout far away, no connection waits for it."""
+    arbiter = start("-w", "2", "--worker-timeout", "600")
+    with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
+        sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        arbiter.wait_for("hang begins")
+        answered = {arbiter.get() for _ in range(20)}
+    assert len(answered) <= 2
+    arbiter.signal(signal.SIGQUIT)
+    assert arbiter.ends() == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("import nothing_of_that_name", 4, "nothing_of_that_name"),
+        ("app = ", 4, "syntax"),
+        (
+            LIFESPAN_FAILS,
+            3,
+            "no database",
+        ),
+        ("import os\nos._exit(7)", 3, "before it was ready"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_when_no_worker_becomes_ready(
+    start: Start, application: Path, workers: str, code: str, status: int, reason: str
+) -> None:
+    (application / "app.py").write_text(code)
+    arbiter = start("-w", workers)
+    assert arbiter.ends() == status
+    arbiter.wait_for(f"^hypercorn: .*{reason}")
+
+
+def test_broken_code_at_a_reload_changes_nothing(start: Start, application: Path) -> None:
+    arbiter = start("-w", "2")
+    arbiter.port()
+    before = arbiter.workers()
+    code = (application / "app.py").read_text()
+    (application / "app.py").write_text("app = ")
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("Generation 2 cannot start, generation 1 keeps serving")
+    assert arbiter.workers() == before
+    assert int(arbiter.get()) in before
+    (application / "app.py").write_text(code)
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("has ended", 2)
+    assert not before & arbiter.workers()
+
+
+def test_a_reload_reads_the_configuration_again(start: Start, application: Path) -> None:
+    file = application / "hypercorn.toml"
+    file.write_text("workers = 1\n")
+    arbiter = start("-c", "hypercorn.toml")
+    arbiter.port()
+    file.write_text("workers = 'many'\n")
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("nothing changes: .*workers")
+    file.write_text("workers = 3\n")
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("Generation 3 serves")
+    arbiter.wait_for("is ready", 4)
+    assert len(arbiter.workers()) == 3
+
+
+def test_changed_binds_are_served_and_old_ones_closed(start: Start, application: Path) -> None:
+    file = application / "hypercorn.toml"
+    file.write_text("workers = 2\nbind = ['unix:first.sock']\n")
+    process = start("-c", "hypercorn.toml", bind=None)
+    process.wait_for("Running on http://unix:.*first.sock")
+    file.write_text("workers = 2\nbind = ['unix:second.sock']\n")
+    process.signal(signal.SIGHUP)
+    process.wait_for("Generation 2 serves")
+    process.wait_for("has ended", 2)
+    assert not (application / "first.sock").exists()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(application / "second.sock"))
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_port_in_use(start: Start) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        name = f"127.0.0.1:{other.getsockname()[1]}"
+        arbiter = start("-w", "2", bind=name)
+        assert arbiter.ends() == 1
+    arbiter.wait_for(f"^hypercorn: cannot bind {name}: the address is in use")
+
+
+def test_the_pid_file(start: Start, application: Path) -> None:
+    arbiter = start("-w", "1", "-p", "server.pid")
+    arbiter.port()
+    assert (application / "server.pid").read_text() == f"{arbiter.pid}\n"
+    second = start("-w", "1", "-p", "server.pid")
+    assert second.ends() == 1
+    second.wait_for("^hypercorn: .*server.pid names process")
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+    assert not (application / "server.pid").exists()
+
+
+def test_workers_notice_that_their_arbiter_has_vanished(start: Start) -> None:
+    arbiter = start("-w", "2")
+    arbiter.port()
+    arbiter.process.kill()
+    arbiter.ends()
+    arbiter.wait_for("The arbiter is gone", 2)
+
+
+def test_preloaded_once(start: Start, application: Path) -> None:
+    code = (application / "app.py").read_text()
+    (application / "app.py").write_text(
+        "import os, sys\nprint('loaded by', os.getpid(), file=sys.stderr)\n" + code
+    )
+    arbiter = start("-w", "2", "--preload")
+    arbiter.wait_for(f"loaded by {arbiter.pid}")
+    assert int(arbiter.get()) != arbiter.pid
+    assert arbiter.text().count("loaded by") == 1
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("preloaded application stays as it is")
+    arbiter.wait_for("Generation 2 serves")
+
+
+def test_max_requests_replaces_without_a_failure(start: Start, ask: Any) -> None:
+    arbiter = start("-w", "2", "--max-requests", "50")
+    with Clients(arbiter, ask, 2) as clients:
+        arbiter.wait_for("has served its share", 4)
+        arbiter.wait_for("has ended", 3)
+    assert clients.failures == []
+    assert len(clients.pids) > 3
+
+
+def test_the_second_term_is_quick(start: Start) -> None:
+    arbiter = start("-w", "1", "--graceful-timeout", "600")
+    with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
+        sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        arbiter.signal(signal.SIGTERM)
+        arbiter.wait_for("Stopping$")
+        arbiter.signal(signal.SIGTERM)
+        arbiter.wait_for("Stopping quickly")
+        assert arbiter.ends() == 0
+
+
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+def test_without_workers(start: Start, worker_class: str) -> None:
+    arbiter = start("-w", "0", "-k", worker_class, "--pid", "server.pid")
+    assert int(arbiter.get()) == arbiter.pid
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+
+
+def test_without_workers_and_without_application(start: Start, application: Path) -> None:
+    (application / "app.py").write_text("app = ")
+    arbiter = start("-w", "0")
+    assert arbiter.ends() == 4
+    arbiter.wait_for("^hypercorn: ")
+
+
+def test_a_daemon_that_serves_lets_its_caller_go(start: Start, application: Path) -> None:
+    caller = start("-D", "-w", "1", "-p", "server.pid", bind="unix:server.sock")
+    assert caller.ends() == 0
+    daemon = int((application / "server.pid").read_text())
+    assert daemon != caller.pid
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(application / "server.sock"))
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+    end = os.pidfd_open(daemon)
+    os.kill(daemon, signal.SIGTERM)
+    assert select.select([end], [], [], 30)[0]
+    os.close(end)
+
+
+def test_a_daemon_that_fails_tells_its_caller(start: Start, application: Path) -> None:
+    (application / "app.py").write_text("app = ")
+    caller = start("-D", "-w", "1")
+    assert caller.ends() == 4
+    caller.wait_for("^hypercorn: ")
+
+
+def test_the_arbiter_stays_small() -> None:
+    code = (
+        "import sys, hypercorn.run\n"
+        "heavy = {'asyncio', 'ssl', 'h2', 'h11', 'wsproto', 'trio', 'uvloop', 'watchfiles', 'multiprocessing'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

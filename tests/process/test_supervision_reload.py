@@ -1,0 +1,70 @@
+"""`--reload`: files change under a running server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+
+
+def write(file: Path, code: str) -> None:
+    """A save at least a second younger than the last: polling compares whole seconds."""
+    before = file.stat().st_mtime
+    file.write_text(code)
+    os.utime(file, (before + 2, before + 2))
+
+
+def change(file: Path, code: str, number: int) -> None:
+    """Another code, whose answer is not the worker's pid but a number."""
+    write(file, f"{code}\nos.getpid = lambda: {number}\n")
+
+
+@pytest.mark.parametrize("polling", [[], ["--reload-poll"]])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_changed_code_is_served_and_broken_code_is_not(
+    start: Start, application: Path, workers: str, polling: list[str]
+) -> None:
+    good = (application / "app.py").read_text()
+    arbiter = start("-w", workers, "--reload", *polling)
+    arbiter.wait_for(f"watching +{application}")
+    arbiter.wait_for("Files are watched now")
+    change(application / "app.py", good, 111)
+    arbiter.wait_for("has ended", int(workers))
+    assert arbiter.get() == "111"
+    write(application / "app.py", "def broken(:\n")
+    arbiter.wait_for("Generation 3 cannot start, generation 2 keeps serving")
+    assert arbiter.get() == "111"
+    change(application / "app.py", good, 222)
+    arbiter.wait_for("Generation 4 serves")
+    arbiter.wait_for("Worker . .pid .* has ended", 2 * int(workers))
+    assert arbiter.get() == "222"
+
+
+def test_broken_code_at_the_start_waits_for_a_save_that_works(start: Start, application: Path) -> None:
+    good = (application / "app.py").read_text()
+    (application / "app.py").write_text("def broken(:\n")
+    arbiter = start("-w", "3", "--reload")
+    arbiter.wait_for("The next change of the files is awaited")
+    assert arbiter.text().count("could not start") == 1
+    arbiter.wait_for("Files are watched now")
+    (application / "app.py").write_text(good)
+    assert int(arbiter.get()) in arbiter.workers()
+
+
+def test_other_files_by_pattern(start: Start, application: Path) -> None:
+    other = application / "templates"
+    other.mkdir()
+    arbiter = start("-w", "1", "--reload", "--reload-include", "*.html", "--reload-exclude", "draft*")
+    arbiter.wait_for("Files are watched now")
+    (other / "notes.txt").write_text("not watched")
+    (other / "draft.html").write_text("not watched")
+    (other / "page.html").write_text("watched")
+    arbiter.wait_for("Changed: templates/page.html;")
+    arbiter.wait_for("Generation 2 serves")
+    assert "notes.txt" not in arbiter.text()
+    assert "draft.html" not in arbiter.text()
