@@ -39,6 +39,7 @@ class World:
     commands: list[m.Command] = field(default_factory=list)
     exit: m.Exit | None = None
     next_limits: m.Limits | str | None = None
+    is_resized: bool = False
     next_base: int | None = None
     base: int = 0
 
@@ -102,6 +103,7 @@ class World:
         return taken
 
     def ask(self, request: m.Request) -> list[m.Command]:
+        self.is_resized |= request in (m.Request.MORE, m.Request.FEWER, m.Request.PAUSE, m.Request.RELOAD)
         return self.give(m.Asked(request))
 
     def pass_time(self, seconds: float, *, beating: bool = True) -> list[m.Command]:
@@ -186,11 +188,12 @@ class World:
             w for w in self.state.workers.values() if w.was_asked and not self.processes[w.number].drain
         ]
         wanted = len(self.state.active())
-        active = {slot.number for slot in self.state.active()}
-        retired = [p for p in self.processes.values() if p.slot not in active]
-        extra = len(self.processes) - wanted - len(by_themselves) - len(retired)
-        leaving = [p for p in self.processes.values() if p.drain is not None]
-        assert extra <= max(1, len(leaving)), "more than one worker above the number wanted"
+        staying = [p for n, p in self.processes.items() if not self.state.workers[n].was_asked]
+        assert len(staying) <= wanted + 1, "more than one worker above the number wanted"
+        if not self.is_resized:
+            hurried = [p for p in self.processes.values() if p.drain is DrainReason.QUICK]
+            extra = len(self.processes) - wanted - len(by_themselves) - len(hurried)
+            assert extra <= 1 or not wanted, "a successor was started before the last predecessor had gone"
 
     def check_queues(self) -> None:
         """Every open listener has somebody who accepts, if anybody in service could."""

@@ -96,7 +96,9 @@ def test_any_order_of_events(
     for what, number in events:
         if world.exit is None:
             happen(world, what, number)
-    if world.state.is_ending:  # none of the first workers became ready, and one that was asked to leave still lives
+    if (
+        world.state.is_ending
+    ):  # none of the first workers became ready, and one that was asked to leave still lives
         come_to_rest(world)
     if world.exit is None:
         if world.state.mode.value == "paused":
@@ -104,6 +106,9 @@ def test_any_order_of_events(
             world.ask(Request.RELOAD)
         world.give(m.Changed(("app.py",)))
         come_to_rest(world)
+    if world.exit is not None:
+        assert world.state.proven is None, "a service that has served ends only when it is told to"
+    else:
         assert world.generations() == [world.state.target] * len(world.state.active())
         assert len(world.processes) == len(world.state.active()) > 0
         world.ask(Request.STOP)
