@@ -170,8 +170,15 @@ def installed_worker_class(given: object) -> str:
 
     name = as_text(given)
     if name not in WORKER_CLASSES:
-        raise ValueError(f"asyncio, uvloop or trio is wanted, not {given!r}")
+        of_gunicorn = (
+            "; Gunicorn's classes are not needed, see --from-gunicorn" if _is_gunicorns(name) else ""
+        )
+        raise ValueError(f"asyncio, uvloop or trio is wanted, not {given!r}{of_gunicorn}")
     if name != "asyncio" and find_spec(name) is None:
         what = "'hypercorn[trio]'" if name == "trio" else name
         raise ValueError(f"{name} is not installed; install it with: pip install {what}")
     return name
+
+
+def _is_gunicorns(name: str) -> bool:
+    return name.endswith("Worker") or name in ("sync", "gthread", "gevent", "eventlet", "tornado", "asgi")

@@ -19,12 +19,34 @@ from .errors import ConfigError, Mistake
 from .options import TABLE
 from .version import __version__
 
-_DESCRIPTION = "Serve an ASGI or WSGI application."
+_DESCRIPTION = "Serve an ASGI or WSGI application, for example: hypercorn --workers 4 module:app"
 _EPILOG = (
     "Each setting is also read from a TOML or Python file (--config), [tool.hypercorn] in pyproject.toml and the "
     "variable HYPERCORN_<NAME>; the command line wins, then the environment, then the file. "
     "--print-config shows the names, the values and where they came from."
 )
+
+#: Flags of Gunicorn, Uvicorn and others, and ours.
+_ELSEWHERE = {
+    **dict.fromkeys(("-t", "--timeout"), "--worker-timeout"),
+    **dict.fromkeys(("--host", "--port", "--uds", "--fd"), "--bind"),
+    **dict.fromkeys(("-e", "--env"), "the environment itself, or --env-file"),
+    "-n": "--name",
+    "--loop": "--worker-class",
+    "--pythonpath": "--app-dir",
+    "--reload-engine": "--reload-poll",
+    "--reload-extra-file": "--reload-include",
+    "--ssl-certfile": "--certfile",
+    "--ssl-keyfile": "--keyfile",
+    "--ssl-ca-certs": "--ca-certs",
+    "--limit-max-requests": "--max-requests",
+    "--limit-concurrency": "--worker-connections",
+    "--timeout-keep-alive": "--keep-alive",
+    "--timeout-graceful-shutdown": "--graceful-timeout",
+    **dict.fromkeys(
+        ("--forwarded-allow-ips", "--proxy-headers"), "a middleware: hypercorn.middleware.ProxyFixMiddleware"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +80,7 @@ def parse(argv: Sequence[str]) -> Invocation:
     parser = build_parser()
     given, unknown = parser.parse_known_args(argv)
     if unknown:
-        raise ConfigError([_unknown(parser, argument) for argument in unknown])
+        raise ConfigError(_unknown(parser, unknown))
     values = vars(given)
     flags: dict[str, str] = {}
     for name, option in TABLE.items():
@@ -85,11 +107,15 @@ def build_parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         epilog=_EPILOG,
         argument_default=argparse.SUPPRESS,
+        add_help=False,
     )
-    parser.add_argument(
+    heading = TABLE["application_path"].group
+    groups = {heading: parser.add_argument_group(heading)}
+    groups[heading].add_argument(
         "application_path", metavar="application", nargs="?", help=_escaped(TABLE["application_path"].help)
     )
     group = parser.add_argument_group("Configuration")
+    group.add_argument("-h", "--help", action="help", help="show this text and exit")
     group.add_argument("--version", action="version", version=_version(), help="show the version and exit")
     group.add_argument(
         "-c",
@@ -109,7 +135,6 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help="show what a configuration file of Gunicorn means here, as TOML, and exit",
     )
-    groups: dict[str, argparse._ArgumentGroup] = {}  # pyright: ignore[reportPrivateUsage]
     for option in TABLE.values():
         if option.flags:
             if option.group not in groups:
@@ -153,15 +178,43 @@ def _version() -> str:
     return f"hypercorn {__version__} ({platform.python_implementation()} {platform.python_version()})"
 
 
-def _unknown(parser: argparse.ArgumentParser, argument: str) -> Mistake:
-    if not argument.startswith("-"):
-        return Mistake("", f"one application is served, what is {argument!r}?")
-    flag = argument.partition("=")[0]
+def _unknown(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[Mistake]:
+    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    if not flags:
+        return [Mistake("", f"one application is served, what is {argument!r}?") for argument in arguments]
+    # What follows an unknown flag may be its value, and the application then what seems too much.
     known = [known for action in parser._actions for known in action.option_strings]  # pyright: ignore[reportPrivateUsage]
-    return Mistake(flag, f"there is no such option{suggestion(flag, known)}")
+    return [Mistake(flag, f"there is no such option{_advice(flag, known)}") for flag in flags]
+
+
+def _advice(flag: str, known: list[str]) -> str:
+    if flag in _ELSEWHERE:
+        return f"; here it is {_ELSEWHERE[flag]}"
+    return suggestion(flag, known)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Where argparse would exit: whoever re-reads the configuration must survive it."""
-        raise ConfigError([Mistake("", message)])
+        raise ConfigError([_reworded(message)])
+
+
+def _reworded(message: str) -> Mistake:
+    """What argparse says, as our other mistakes are said."""
+    flag, _, text = message.removeprefix("argument ").partition(": ")
+    if text.startswith("expected"):
+        return Mistake(flag, "a value is wanted after it")
+    if text.startswith("ignored explicit argument"):
+        return Mistake(
+            flag, f"it takes no value, and {text.removeprefix('ignored explicit argument ')} was given"
+        )
+    if flag == "ambiguous option":
+        short, _, matches = text.partition(" could match ")
+        first, *others = matches.split(", ")
+        more = (
+            f" or one of {len(others)} others"
+            if len(others) > 2
+            else "".join(f" or {other}" for other in others)
+        )
+        return Mistake(short, f"it may mean {first}{more}: write it whole")
+    return Mistake("", message)

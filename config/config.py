@@ -289,9 +289,9 @@ class Config(Options):
                 for name in ("keyfile", "sni_certificates")
                 if getattr(self, name)
             )
+        self._warn_of_unknown_names()
         if mistakes:
             raise ConfigError(mistakes)
-        self._warn_of_unknown_names()
         return Settings(self, self.ssl_enabled, values)
 
     def _warn_of_unknown_names(self) -> None:
@@ -299,6 +299,10 @@ class Config(Options):
         for name, source in self._unknown.items():
             _log.warning("%s: there is no such setting%s", source, suggestion(name, TABLE))
         self._unknown.clear()
+
+    def wonder_at(self, names: Iterable[tuple[str, str]]) -> None:
+        """Warn of these names, each with its source, when the configuration is resolved."""
+        self._unknown.update(names)
 
     def reload_by(self, loader: Callable[[], Config]) -> None:
         """Let `reloaded` return what `loader` does."""

@@ -152,7 +152,7 @@ def as_texts(given: object) -> list[str]:
         return [given]
     if isinstance(given, list | tuple | set | frozenset):
         return [as_text(item) for item in cast("Iterable[object]", given)]
-    raise ValueError(f"a list of text is wanted, not {given!r}")
+    raise ValueError(f"text or a list of text is wanted, not {given!r}")
 
 
 def as_mapping(given: object) -> dict[str, Any]:

@@ -276,7 +276,7 @@ def _root_path(given: Given, name: str) -> Iterator[Line]:
 
 def _access_format(given: Given, name: str) -> Iterator[Line]:
     if name in given.said or given["accesslog"]:
-        text = "r and H are spelt out to print what they did; h has the port too; {x}e is of the process's environment"
+        text = "[time] [pid] [INFO] stands before each line; r and H are spelt out to print what they did; h has the port too; {x}e is of the process's environment"
         yield Line(name, "access_log_format", values.access_format(given[name]), text)
 
 

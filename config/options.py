@@ -25,76 +25,82 @@ class ApplicationPathOptions:
 
     application_path: str = option(
         "",
-        help="what to serve: module:name, asgi:module:name, wsgi:module:name, or a file's path for the module",
+        help="what to serve: module:name, or path/to/file.py:name; asgi: or wsgi: in front of it says how it is called",
     )
 
 
 class ApplicationOptions:
     """Application"""
 
-    factory: bool = option(False, "--factory", help="the name is a function that returns the application")
+    factory: bool = option(False, "--factory", help="the application is what the named function returns")
     app_dir: str | None = option(
         None,
         "--app-dir",
         metavar="DIR",
-        help="directory to import the application from, instead of the current one",
+        help="import the application from this directory first",
     )
-    chdir: str | None = option(
-        None, "--chdir", metavar="DIR", help="change to this directory before the application is loaded"
-    )
+    chdir: str | None = option(None, "--chdir", metavar="DIR", help="change to this directory first")
     env_file: str | None = option(
         None,
         "--env-file",
         metavar="FILE",
-        help="read environment variables from this file (the real ones win)",
+        help="add the variables of this file to the environment, where those that are set win",
     )
     root_path: str = option(
         "",
         "--root-path",
         metavar="PATH",
         parse=checks.root_path,
-        help="path that the application is mounted at",
+        help="path below which a proxy has mounted the application",
     )
     lifespan: str = option(
         "auto",
         "--lifespan",
         metavar="MODE",
         check=one_of("auto", "on", "off"),
-        help="run the ASGI lifespan: auto (if the application knows it), on or off",
+        help="run start and shutdown of an ASGI application: on, off, or auto: if it knows them",
     )
     startup_timeout: float = option(
-        60.0, "--startup-timeout", metavar="SECONDS", check=above(0), help="time for the lifespan's start"
+        60.0,
+        "--startup-timeout",
+        metavar="SECONDS",
+        check=above(0),
+        help="time that an ASGI application has to start",
     )
     shutdown_timeout: float = option(
-        60.0, "--shutdown-timeout", metavar="SECONDS", check=above(0), help="time for the lifespan's end"
+        60.0,
+        "--shutdown-timeout",
+        metavar="SECONDS",
+        check=above(0),
+        help="time that an ASGI application has to shut down",
     )
     max_app_queue_size: int = option(
         10,
         "--max-app-queue-size",
         metavar="N",
         check=at_least(1),
-        help="messages that wait for the application before its peer is held back",
+        help="received messages that may wait for the application; above, the client is held back",
     )
     threads: int | None = option(
         None,
         "--threads",
         metavar="N",
         check=at_least(1),
-        help="threads for WSGI applications in each worker (default: processors + 4, at most 32)",
+        help="threads in each worker for a WSGI application (default: processors + 4, at most 32)",
     )
     wsgi_max_body_size: int = option(
         16 * 1024 * 1024,
         "--wsgi-max-body-size",
         metavar="BYTES",
         check=at_least(0),
-        help="largest request body for a WSGI application",
+        help="largest request body that a WSGI application gets",
     )
     wsgi_spool_size: int = option(
         512 * 1024,
         "--wsgi-spool-size",
         metavar="BYTES",
         check=at_least(0),
-        help="request bodies for WSGI above this size wait on disk",
+        help="a larger request body for a WSGI application is kept on disk",
     )
 
 
@@ -107,17 +113,20 @@ class BindOptions:
         "--bind",
         metavar="BIND",
         variables={"PORT": "0.0.0.0:{}"},
-        help="host:port, host, [IPv6]:port, unix:path, unix:@name or fd://number; may be repeated",
+        help="address to listen on: host:port, [IPv6]:port, unix:path, unix:@name or fd://number; may be repeated",
     )
     insecure_bind: list[str] = option(
-        [], "--insecure-bind", metavar="BIND", help="bind for clear text when TLS is on; may be repeated"
+        [],
+        "--insecure-bind",
+        metavar="BIND",
+        help="address for HTTP without TLS while --bind has TLS; may be repeated",
     )
     quic_bind: list[str] = option(
         [],
         "--quic-bind",
         metavar="BIND",
         without_effect="HTTP/3 is not served yet",
-        help="bind for HTTP/3 when TLS is on; may be repeated",
+        help="address for HTTP/3, which is not served yet; may be repeated",
     )
 
 
@@ -125,7 +134,7 @@ class SocketOptions:
     """Binding"""
 
     backlog: int = option(
-        100, "--backlog", metavar="N", check=at_least(0), help="connections that wait to be accepted"
+        100, "--backlog", metavar="N", check=at_least(0), help="connections that may wait to be accepted"
     )
     reuse_port: bool | None = option(
         None, "--reuse-port", help="one listening socket for each worker (default: where the system can)"
@@ -137,18 +146,16 @@ class SocketOptions:
         metavar="MASK",
         parse=checks.umask,
         check=between(0, 0o777),
-        help="mask for Unix socket files; octal with a leading zero",
+        help="permissions that Unix sockets do not get; with a leading zero it is octal",
     )
     user: int | None = option(
         None,
         "-u",
         "--user",
         parse=checks.user_id,
-        help="user, name or number: owns Unix sockets, runs the workers",
+        help="user who owns Unix sockets and, when started by root, runs the workers: a name or a number",
     )
-    group: int | None = option(
-        None, "-g", "--group", parse=checks.group_id, help="group, name or number: as for --user"
-    )
+    group: int | None = option(None, "-g", "--group", parse=checks.group_id, help="group, likewise")
 
 
 class WorkerOptions:
@@ -161,7 +168,7 @@ class WorkerOptions:
         metavar="N",
         variables={"WEB_CONCURRENCY": "{}"},
         check=at_least(0),
-        help="worker processes; 0 serves in the process itself",
+        help="worker processes; 0: serve in this one, without a supervisor",
     )
     worker_class: str = option(
         "asyncio",
@@ -176,31 +183,33 @@ class WorkerOptions:
         "--worker-connections",
         metavar="N",
         check=at_least(0),
-        help="open connections in a worker, above which it accepts no more; 0: as many as descriptors allow",
+        help="connections that a worker holds at most; 0: as many as the system allows",
     )
     worker_timeout: float = option(
         30.0,
         "--worker-timeout",
         metavar="SECONDS",
         check=at_least(0),
-        help="a worker whose event loop stands still for so long is replaced; 0: never",
+        help="replace a worker whose event loop stands still for so long; 0: never",
     )
     max_requests: int | None = option(
         None,
         "--max-requests",
         metavar="N",
         check=at_least(1),
-        help="requests after which a worker is replaced",
+        help="replace a worker after so many requests",
     )
     max_requests_jitter: int = option(
         0,
         "--max-requests-jitter",
         metavar="N",
         check=at_least(0),
-        help="at most so many more, drawn by each worker",
+        help="spread --max-requests: each worker draws a number up to this one and adds it",
     )
     preload_app: bool = option(
-        False, "--preload", help="load the application once, before the workers are forked, to share memory"
+        False,
+        "--preload",
+        help="load the application once for all workers, which saves memory; a reload does not load it again",
     )
 
 
@@ -212,54 +221,70 @@ class TimeoutOptions:
         "--graceful-timeout",
         metavar="SECONDS",
         check=at_least(0),
-        help="time that requests in flight have when a worker stops",
+        help="time that running requests have when a worker stops",
     )
     keep_alive_timeout: float = option(
-        5.0, "--keep-alive", metavar="SECONDS", check=at_least(0), help="time that an idle connection is kept"
+        5.0,
+        "--keep-alive",
+        metavar="SECONDS",
+        check=at_least(0),
+        help="time that an idle connection is kept open",
     )
     keep_alive_max_requests: int = option(
-        1000, "--keep-alive-max-requests", metavar="N", check=at_least(1), help="requests on one connection"
+        1000,
+        "--keep-alive-max-requests",
+        metavar="N",
+        check=at_least(1),
+        help="requests that one connection may make",
     )
     header_timeout: float | None = option(
         None,
         "--header-timeout",
         metavar="SECONDS",
         check=above(0),
-        help="time for a request's head once it has begun (default: --keep-alive bounds both)",
+        help="time in which the head of a request must arrive once it has begun (default: that of --keep-alive)",
     )
     read_timeout: float | None = option(
         None,
         "--read-timeout",
         metavar="SECONDS",
         check=above(0),
-        help="a peer that sends nothing for so long is cut",
+        help="cut a client that sends nothing for so long, whatever it waits for",
     )
     write_timeout: float = option(
         60.0,
         "--write-timeout",
         metavar="SECONDS",
         check=at_least(0),
-        help="a peer that takes nothing for so long is cut; 0: never",
+        help="cut a client that takes nothing of its response for so long; 0: never",
     )
     limit_request_line: int = option(
-        8190, "--limit-request-line", metavar="BYTES", check=at_least(1), help="longest request line (414)"
+        8190,
+        "--limit-request-line",
+        metavar="BYTES",
+        check=at_least(1),
+        help="longest request line; above: status 414",
     )
     limit_request_fields: int = option(
-        100, "--limit-request-fields", metavar="N", check=at_least(1), help="header fields of a request (431)"
+        100,
+        "--limit-request-fields",
+        metavar="N",
+        check=at_least(1),
+        help="header fields that a request may have; above: 431",
     )
     limit_request_field_size: int = option(
         8190,
         "--limit-request-field-size",
         metavar="BYTES",
         check=at_least(1),
-        help="longest header field (431)",
+        help="longest header field; above: 431",
     )
     h11_max_incomplete_size: int = option(
         16 * 1024,
         "--h11-max-incomplete-size",
         metavar="BYTES",
         check=at_least(1),
-        help="largest head of an HTTP/1.1 request",
+        help="largest head of an HTTP/1.1 request, all fields together",
     )
 
 
@@ -267,7 +292,10 @@ class HTTPOptions:
     """HTTP"""
 
     server_names: list[str] = option(
-        [], "--server-name", metavar="NAME", help="Host that is served, any other gets 404; may be repeated"
+        [],
+        "--server-name",
+        metavar="NAME",
+        help="serve this value of Host, and 404 to others; may be repeated",
     )
     include_server_header: bool = option(True, "--server-header", help="send the Server field")
     include_date_header: bool = option(True, "--date-header", help="send the Date field")
@@ -275,11 +303,13 @@ class HTTPOptions:
         [], "--alt-svc-header", metavar="VALUE", help="value of an Alt-Svc field to send; may be repeated"
     )
     h11_pass_raw_headers: bool = option(
-        False, "--h11-pass-raw-headers", help="give applications the field names as received on HTTP/1.1"
+        False, "--h11-pass-raw-headers", help="keep the case of field names as HTTP/1.1 clients write them"
     )
-    h2c_upgrade: bool = option(True, "--h2c-upgrade", help="HTTP/2 in clear text by Upgrade")
+    h2c_upgrade: bool = option(
+        True, "--h2c-upgrade", help="HTTP/2 without TLS for clients that ask for it by Upgrade"
+    )
     h2c_prior_knowledge: bool = option(
-        True, "--h2c-prior-knowledge", help="HTTP/2 in clear text by prior knowledge"
+        True, "--h2c-prior-knowledge", help="HTTP/2 without TLS for clients that begin with it"
     )
 
 
@@ -291,14 +321,14 @@ class HTTP2Options:
         "--h2-max-concurrent-streams",
         metavar="N",
         check=between(1, _LARGEST_WINDOW),
-        help="streams open at once on a connection",
+        help="requests at once on one connection",
     )
     h2_max_header_list_size: int = option(
         2**16,
         "--h2-max-header-list-size",
         metavar="BYTES",
         check=at_least(1),
-        help="size of a request's decoded header fields",
+        help="size of a request's header fields, decoded",
     )
     h2_max_inbound_frame_size: int = option(
         2**14,
@@ -312,24 +342,28 @@ class HTTP2Options:
         "--h2-initial-stream-window-size",
         metavar="BYTES",
         check=between(1, _LARGEST_WINDOW),
-        help="what a peer may send on a stream before the application has read it",
+        help="what a client may send ahead of the application in one request",
     )
     h2_initial_connection_window_size: int = option(
         1024 * 1024,
         "--h2-initial-connection-window-size",
         metavar="BYTES",
         check=between(2**16 - 1, _LARGEST_WINDOW),
-        help="the same for all streams of a connection",
+        help="the same for all requests of a connection",
     )
     h2_ping_interval: float | None = option(
-        None, "--h2-ping-interval", metavar="SECONDS", check=above(0), help="ping idle peers so often"
+        None,
+        "--h2-ping-interval",
+        metavar="SECONDS",
+        check=above(0),
+        help="ping idle clients so often (default: never)",
     )
     h2_ping_timeout: float = option(
         20.0,
         "--h2-ping-timeout",
         metavar="SECONDS",
         check=above(0),
-        help="a ping is answered within this time",
+        help="cut a client that has not answered a ping for so long",
     )
 
 
@@ -341,20 +375,24 @@ class WebSocketOptions:
         "--websocket-max-message-size",
         metavar="BYTES",
         check=at_least(1),
-        help="largest message (1009)",
+        help="largest message; above, the connection is closed with code 1009",
     )
     websocket_ping_interval: float | None = option(
-        None, "--websocket-ping-interval", metavar="SECONDS", check=above(0), help="ping peers so often"
+        None,
+        "--websocket-ping-interval",
+        metavar="SECONDS",
+        check=above(0),
+        help="ping clients so often (default: never)",
     )
     websocket_ping_timeout: float | None = option(
         20.0,
         "--websocket-ping-timeout",
         metavar="SECONDS",
         check=at_least(0),
-        help="a pong is awaited so long; 0 or none: for ever",
+        help="cut a client that has not answered a ping for so long; 0: never",
     )
     websocket_per_message_deflate: bool = option(
-        True, "--websocket-per-message-deflate", help="compress messages where the peer offers it"
+        True, "--websocket-per-message-deflate", help="compress messages for clients that offer it"
     )
 
 
@@ -365,16 +403,18 @@ class TLSOptions:
         None,
         "--certfile",
         metavar="FILE",
-        help="certificate chain, PEM; may hold the key too; switches TLS on",
+        help="certificate and its chain, PEM; switches TLS on; may hold the key too",
     )
     keyfile: str | None = option(None, "--keyfile", metavar="FILE", help="private key, PEM")
     keyfile_password: str | None = option(
         None, "--keyfile-password", metavar="TEXT", secret=True, help="password of the private key"
     )
     ca_certs: str | None = option(
-        None, "--ca-certs", metavar="FILE", help="authorities that client certificates are checked against"
+        None, "--ca-certs", metavar="FILE", help="authorities whose client certificates are believed, PEM"
     )
-    ciphers: str = option("ECDHE+AESGCM", "--ciphers", metavar="TEXT", help="OpenSSL's list, for TLS 1.2")
+    ciphers: str = option(
+        "ECDHE+AESGCM", "--ciphers", metavar="TEXT", help="ciphers for TLS 1.2, in OpenSSL's way of writing"
+    )
     verify_mode: VerifyMode | None = option(
         None,
         "--verify-mode",
@@ -388,7 +428,7 @@ class TLSOptions:
         "--verify-flags",
         metavar="FLAGS",
         parse=checks.verify_flags,
-        help="names of ssl.VerifyFlags with commas between them",
+        help="how certificates are checked: names of Python's ssl.VerifyFlags, with commas between them",
     )
     tls_minimum_version: str = option(
         "1.2",
@@ -396,7 +436,7 @@ class TLSOptions:
         metavar="VERSION",
         parse=checks.version_number,
         check=one_of("1.2", "1.3"),
-        help="lowest version that is spoken: 1.2 or 1.3",
+        help="lowest version of TLS that is spoken: 1.2 or 1.3",
     )
     sni_certificates: dict[str, tuple[str, ...]] = option(
         {},
@@ -404,16 +444,20 @@ class TLSOptions:
         metavar="NAME=CERTFILE,KEYFILE",
         parse=checks.certificates,
         secret=True,
-        help="another certificate for this server name; may be repeated",
+        help="certificate for clients that ask for this server name; may be repeated",
     )
     alpn_protocols: list[str] = option(
         ["h2", "http/1.1"],
         "--alpn-protocol",
         metavar="NAME",
-        help="protocol to offer in TLS; may be repeated",
+        help="protocol to offer, the first is preferred; may be repeated",
     )
     ssl_handshake_timeout: float = option(
-        60.0, "--ssl-handshake-timeout", metavar="SECONDS", check=above(0), help="time for the handshake"
+        60.0,
+        "--ssl-handshake-timeout",
+        metavar="SECONDS",
+        check=above(0),
+        help="time that a client has for the TLS handshake",
     )
 
 
@@ -426,13 +470,13 @@ class LogOptions:
         metavar="FILE",
         parse=checks.log_target,
         deprecated=("--access-log",),
-        help='file of the access log, or "-" for standard output',
+        help='write a line for each request to this file, or "-" for standard output (default: none)',
     )
     access_log_format: str = option(
         '%(h)s %(l)s %(l)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
         "--access-logformat",
         metavar="FORMAT",
-        help="format of a line of the access log with % atoms (default: in the manual)",
+        help="what such a line says: %(h)s is the client, %(s)s the status and so on (default: in docs/settings.md)",
     )
     errorlog: str | Logger | None = option(
         "-",
@@ -441,13 +485,17 @@ class LogOptions:
         metavar="FILE",
         parse=checks.log_target,
         deprecated=("--error-log",),
-        help='file of the error log, or "-" for standard error',
+        help='write all other messages to this file, or "-" for standard error',
     )
     loglevel: str = option(
         "INFO", "--log-level", metavar="LEVEL", parse=checks.log_level, help="lowest level that is logged"
     )
     log_format: str = option(
-        "text", "--log-format", metavar="NAME", check=one_of("text", "json"), help="lines as text or as json"
+        "text",
+        "--log-format",
+        metavar="NAME",
+        check=one_of("text", "json"),
+        help="write lines as text or as json",
     )
     use_colors: bool | None = option(None, "--use-colors", help="colour the log (default: on a terminal)")
     logconfig: str | None = option(
@@ -469,7 +517,7 @@ class LoggerOptions:
         "--logger-class",
         metavar="CLASS",
         parse=checks.logger_class,
-        help="dotted name of the class that logs (default: the server's own)",
+        help="log with this class, module.Class (default: the server's own)",
     )
 
 
@@ -480,19 +528,19 @@ class MetricOptions:
         None,
         "--statsd-host",
         metavar="HOST:PORT",
-        help="where to send figures for statsd",
+        help="send counts and times of requests to this statsd server",
     )
     statsd_prefix: str = option(
         "",
         "--statsd-prefix",
         metavar="TEXT",
-        help="what the names of the figures begin with",
+        help="put this before the names of statsd figures",
     )
     dogstatsd_tags: str = option(
         "",
         "--dogstatsd-tags",
         metavar="TAGS",
-        help="tags for figures, with commas between them",
+        help="add these tags to statsd figures, with commas between them",
     )
 
 
@@ -525,9 +573,11 @@ class DevelopmentOptions:
         [], "--reload-exclude", metavar="PATTERN", help="do not watch such files; may be repeated"
     )
     reload_poll: bool = option(
-        False, "--reload-poll", help="look at the files again and again, for mounts that report no changes"
+        False,
+        "--reload-poll",
+        help="look at the files again and again, where changes are not reported (network mounts, some containers)",
     )
-    debug: bool = option(False, "--debug", help="asyncio's debug mode")
+    debug: bool = option(False, "--debug", help="switch asyncio's debug mode on")
 
 
 #: Every setting by its name, in the order of the help.

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .commandline import Invocation
-from .config import Config
+from .config import Config, suggestion
 from .declaration import Option
 from .errors import ConfigError, Mistake
 from .options import TABLE
@@ -37,6 +37,7 @@ def load(invocation: Invocation) -> Config:
         _read_env_file(os.path.join(invocation.directory, env_file))
     for option, value, variable in environment_values(os.environ):
         _assign(config, option, value, f"${variable}")
+    config.wonder_at(misspelt_variables(os.environ))
     for name, value in invocation.values.items():
         _assign(config, TABLE[name], value, invocation.flags[name])
     config.reload_by(functools.partial(load, invocation))
@@ -67,6 +68,19 @@ def environment_values(environ: Mapping[str, str]) -> Iterator[tuple[Option, Any
                 break
 
 
+def misspelt_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Variables that look like one of ours, and the name of a setting that each almost has.
+
+    Others may begin with HYPERCORN_ too: those that a cluster makes for a service of that name, for example.
+    """
+    for variable in environ:
+        name = variable.removeprefix("HYPERCORN_").lower()
+        if name in TABLE or name == "config" or not variable.startswith("HYPERCORN_"):
+            continue
+        if suggestion(name, TABLE, 0.8):
+            yield name, f"${variable}"
+
+
 def _split(option: Option, text: str) -> str | list[str]:
     if option.kind != "list[str]":
         return text
@@ -89,9 +103,10 @@ def _from_file(invocation: Invocation) -> Config:
     try:
         return load_file(_prepared(path, invocation.directory))
     except Exception as error:  # a Python file may raise anything
-        raise ConfigError(
-            [Mistake(path, f"the configuration cannot be read: {_described(error)}")]
-        ) from error
+        text = f"the configuration cannot be read: {_described(error)}"
+        if path.endswith(".py") and ":" not in path and not isinstance(error, OSError):
+            text += f"; for a Python file write file:{path}"
+        raise ConfigError([Mistake(path, text)]) from error
 
 
 def _prepared(path: str, directory: str) -> str:

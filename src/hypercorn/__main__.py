@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from .config import Config, ConfigError, Mistake, Settings, without_effect
 from .config.commandline import Invocation, parse
 from .config.printing import configuration_table
 from .config.sources import load, load_file
+from .config.surroundings import enter
 
 __all__ = ["_load_config", "main", "run"]
 
@@ -35,14 +35,15 @@ def main(sys_args: list[str] | None = None) -> int:
             raise ConfigError(
                 [Mistake("", "name the application to serve, for example: hypercorn module:app")]
             )
+        if invocation.print_config:
+            print(configuration_table(config))
+        if invocation.check_config:
+            enter(config, settings)
+            return _check_application(settings)
     except ConfigError as error:
         for mistake in error.mistakes:
             print(f"hypercorn: {mistake}", file=sys.stderr)
         raise SystemExit(WRONG_USAGE) from None
-    if invocation.print_config:
-        print(configuration_table(config))
-    if invocation.check_config:
-        return _check_application(settings)
     if invocation.print_config:
         return 0
     for sentence in without_effect(settings):
@@ -70,8 +71,6 @@ def _translation(invocation: Invocation, location: str) -> str:
 def _check_application(settings: Settings) -> int:
     from .workers.application import ApplicationError, load_application
 
-    if settings.chdir is not None:
-        os.chdir(settings.chdir)
     try:
         load_application(settings)
     except ApplicationError as error:

@@ -25,6 +25,7 @@ from .config.config import Config
 from .config.errors import ConfigError
 from .config.settings import Settings
 from .config.sockets import BindError, Listener
+from .config.surroundings import enter
 from .workers import logs
 from .workers.supervision import Counter, Failure, Unsupervised
 
@@ -50,9 +51,8 @@ def run(config: Config) -> int:
     passed = tuple(parse_bind(f"fd://{descriptor}") for descriptor in passed_descriptors(os.environ))
     try:
         settings = _settings(config, passed)
-        if settings.chdir is not None:
-            os.chdir(settings.chdir)
-    except (ConfigError, OSError) as error:
+        enter(config, settings)
+    except ConfigError as error:
         return _fail(EXIT_WRONG_USAGE, str(error))
     process = daemon.detach() if settings.daemon else None
     with ExitStack() as stack:

@@ -363,7 +363,7 @@ def test_certificates_by_name(given: object) -> None:
         ("daemon", "maybe", "true or false is wanted, not 'maybe'"),
         ("daemon", 2, "true or false is wanted, not 2"),
         ("certfile", 3, "text is wanted, not 3"),
-        ("server_names", 3, "a list of text is wanted, not 3"),
+        ("server_names", 3, "text or a list of text is wanted, not 3"),
         ("server_names", [3], "text is wanted, not 3"),
         ("logconfig_dict", "{", "a table is wanted, not '{'"),
         ("bind", "host:x", "'host:x' is no bind: 'x' is no port, which is a number from 0 to 65535"),

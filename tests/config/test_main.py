@@ -59,7 +59,7 @@ def test_help(command: Command) -> None:
     [
         ([], "name the application to serve, for example: hypercorn module:app"),
         (["--check-config"], "name the application to serve, for example: hypercorn module:app"),
-        (["-k", "gevent", "good:app"], "--worker-class: asyncio, uvloop or trio is wanted, not 'gevent'"),
+        (["-k", "eventlib", "good:app"], "--worker-class: asyncio, uvloop or trio is wanted, not 'eventlib'"),
         (
             ["--verify-mode", "X", "good:app"],
             "--verify-mode: one of CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED is wanted, not 'X'",
@@ -69,11 +69,45 @@ def test_help(command: Command) -> None:
             ["-c", "none.toml", "good:app"],
             "none.toml: the configuration cannot be read: No such file or directory",
         ),
+        (["--chdir", "no", "good:app"], "--chdir: cannot change to 'no': No such file or directory"),
+        (
+            ["--chdir", "no", "--check-config", "good:app"],
+            "--chdir: cannot change to 'no': No such file or directory",
+        ),
+        (["--app-dir", "no", "good:app"], "--app-dir: there is no directory 'no'"),
+        (["--reload", "--reload-dir", "no", "good:app"], "--reload-dir: there is no directory 'no'"),
+        (["--certfile", "no", "good:app"], "TLS: certfile 'no' cannot be read: No such file or directory"),
+        (
+            ["--certfile", "no", "--check-config", "good:app"],
+            "TLS: certfile 'no' cannot be read: No such file or directory",
+        ),
     ],
 )
 def test_wrong_usage_is_one_sentence(argv: list[str], told: str, command: Command) -> None:
     done = command(*argv)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"hypercorn: {told}\n")
+
+
+def test_a_python_file_without_its_prefix(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("import os\n")
+    done = command("-c", "settings.py", "good:app")
+    assert done.returncode == 2
+    assert done.stderr.endswith("; for a Python file write file:settings.py\n")
+
+
+def test_a_misspelt_variable_is_told(command: Command) -> None:
+    done = command("--check-config", "good:app", HYPERCORN_WROKERS="3", HYPERCORN_SERVICE_HOST="10.0.0.1")
+    assert done.returncode == 0
+    assert "$HYPERCORN_WROKERS: there is no such setting; did you mean workers?" in done.stderr
+    assert "SERVICE_HOST" not in done.stderr
+
+
+def test_misspelt_names_are_told_beside_mistakes(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("wrokers = 3\nbacklog = 'many'\n")
+    done = command("-c", "bad.toml", "good:app")
+    assert done.returncode == 2
+    assert "wrokers: there is no such setting; did you mean workers?" in done.stderr
+    assert "backlog: a whole number is wanted, not 'many'" in done.stderr
 
 
 def test_every_mistake_has_its_line(command: Command) -> None:
