@@ -45,6 +45,9 @@ logger = logging.getLogger("hypercorn.error")
 
 Message = dict[str, Any]
 
+#: Read for every message: a global costs less than an enumeration's attribute.
+_OPEN = Closing.OPEN
+
 #: Close codes of RFC 6455 §7.4.1 and the IANA registry that this class chooses itself.
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -61,6 +64,9 @@ class State(enum.Enum):
     OPEN = "after the WebSocket was accepted"
     DENIAL = "while a denial response is sent"
     OVER = "after the handshake was refused"
+
+
+_ACCEPTED = State.OPEN
 
 
 def session_parameters(settings: Settings) -> SessionParameters:
@@ -261,7 +267,7 @@ class WebSocketExchange:
             if session is not None:
                 now = monotonic()
                 message = session.next_message(now)
-                if session.taken or session.unsent or session.closing is not Closing.OPEN:
+                if session.taken or session.unsent or session.closing is not _OPEN:
                     # It went on reading.
                     self._pump(now)
                     self._connection.flush_soon()
@@ -299,7 +305,7 @@ class WebSocketExchange:
         """
         kind = message["type"]
         state = self._state
-        if state is State.OPEN:
+        if state is _ACCEPTED:
             if kind == "websocket.send":
                 await self._send_message(message)
             elif kind == "websocket.close":
@@ -445,12 +451,19 @@ class WebSocketExchange:
             engine.consume(stream_id, session.taken, now)
             session.taken = 0
         self.deadline = session.deadline
+        if session.closing is not _OPEN:
+            self._end_stream(session, now)
+
+    def _end_stream(self, session: WebSocketSession, now: float) -> None:
+        """Do with the stream what the session says, once its last output is out."""
+        engine = self._connection.engine
         if session.closing is Closing.ABORT:
-            engine.reset_stream(stream_id, now)
-            self._over(now)
-        elif session.closing is Closing.AFTER_FLUSH and not session.unsent:
-            engine.send_data(stream_id, b"", True, now)
-            self._over(now)
+            engine.reset_stream(self._stream_id, now)
+        elif session.unsent:
+            return
+        else:
+            engine.send_data(self._stream_id, b"", True, now)
+        self._over(now)
 
     # ---- from the connection
 
@@ -469,7 +482,9 @@ class WebSocketExchange:
         if end_stream:
             session.receive_eof(now)
         self._pump(now)
-        self._wake_receiver()
+        if (event := self._receive_event) is not None:
+            self._receive_event = None
+            event.set()
 
     def trailers_received(self, fields: Fields) -> None:
         """A tunnel has no trailers; where a peer sends some, its side has ended."""

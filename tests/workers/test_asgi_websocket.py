@@ -576,4 +576,5 @@ def test_http2_stop_tells_both_sides(serve: Serve) -> None:
     client.wait(StreamEnded)
     assert app.ended.wait(10)
     assert app.messages[-1]["code"] == 1001
+    client.sock.shutdown(socket.SHUT_RDWR)
     server.join()
