@@ -59,7 +59,7 @@ bench:  ## measure against the peers, write docs/performance.md (ARGS=--quick fo
 	$(PYTHON) -m benchmarks $(ARGS)
 
 docs: $(VENV)/.installed-dev  ## write the generated pages of docs/ anew
-	$(VENV)/bin/python -m hypercorn.config.manual > docs/settings.md
+	$(VENV)/bin/python -m hypercorn.config.manual docs/settings.md
 
 dist: $(VENV)/.installed-dev  ## build wheel and sdist into dist/
 	rm -rf dist

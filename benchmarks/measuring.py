@@ -31,10 +31,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Memory:
-    """One server at rest: kibibytes of the whole tree, bytes of a kept connection, seconds to the first answer."""
+    """One server at rest: kibibytes of the whole tree and of its largest process, which is the worker; bytes of a kept
+    connection; seconds to the first answer."""
 
     server: str
     idle_kib: int
+    worker_kib: int
     connection_bytes: int
     start_seconds: float
 
@@ -106,15 +108,15 @@ def measure_memory(python: str, servers: Sequence[Server]) -> list[dict[str, obj
                 time.sleep(1)  # what a server does after its first answer: imports, a first collection
                 idle = memory_kib(one.pid)
                 connections = idle_connections(one.port, _IDLE_CONNECTIONS)
-                each = (memory_kib(one.pid) - idle) * 1024 // _IDLE_CONNECTIONS
+                each = (sum(memory_kib(one.pid)) - sum(idle)) * 1024 // _IDLE_CONNECTIONS
                 for connection in connections:
                     connection.close()
         except (StartError, OSError) as error:
             _say(f"  {server.name}: {error}")
             continue
-        found.append(asdict(Memory(server.name, idle, each, one.start_seconds)))
+        found.append(asdict(Memory(server.name, sum(idle), max(idle), each, one.start_seconds)))
         _say(
-            f"  {server.name:26} {idle / 1024:6.1f} MiB  {each:6} B/connection  {one.start_seconds:5.2f} s to answer"
+            f"  {server.name:26} {sum(idle) / 1024:6.1f} MiB  {each:6} B/connection  {one.start_seconds:5.2f} s to answer"
         )
     return found
 

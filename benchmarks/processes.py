@@ -35,14 +35,14 @@ def processor_seconds(root: int) -> float:
     return total / _TICKS
 
 
-def memory_kib(root: int) -> int:
-    """Proportional set size of the tree: pages that are shared count for their share."""
-    total = 0
-    for pid in tree(root):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total
+def memory_kib(root: int) -> list[int]:
+    """Proportional set size of each process of the tree: pages that are shared count for their share."""
+    return [
+        int(line.split()[1])
+        for pid in tree(root)
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        if line.startswith("Pss:")
+    ]
 
 
 def _fields(pid: int) -> list[str]:

@@ -61,7 +61,13 @@ def tables(results: Mapping[str, Any]) -> str:
             ]
             for m in results["memory"]
         ]
-        head = ["server", "PSS at rest, MiB", "bytes per kept connection", "start to first answer, s"]
+        head = [
+            "server",
+            "PSS at rest, MiB",
+            "of that the worker",
+            "bytes per kept connection",
+            "start to first answer, s",
+        ]
         parts.append(
             f"### Memory and start\n\nThe whole tree of processes, one worker.\n\n{_table(head, rows)}"
         )
