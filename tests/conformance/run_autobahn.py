@@ -139,6 +139,8 @@ def main() -> int:
     for loop in arguments.loops.split(","):
         with server(loop) as port:
             results[loop] = run_cases(wstest, port, loop, arguments.cases.split(","))
+        passed = sum(is_good(result) for result in results[loop].values())
+        print(f"{loop}: {passed} of {len(results[loop])} passed", flush=True)
     table = make_table(results)
     print(table)
     if arguments.table is not None:
