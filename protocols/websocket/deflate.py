@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692): the choice among a client's offers, and (de)compression with bounded output.
 
 wsproto's own extension class is not used: it decompresses whatever arrives before anybody can look at the size
-(a factor of a thousand), takes invalid offers, and compresses every empty message too.
+(a factor of a thousand), takes invalid offers, and loses what follows a final block.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Deflater:
         return zlib.compressobj(wbits=-self._window_bits, memLevel=_MEMORY_LEVEL)
 
     def compress(self, payload: bytes) -> bytes:
-        """The payload of a frame for a whole message, which must not be empty."""
+        """The payload of a frame for a whole message."""
         stream = self._stream or self._make()
         if self._keeps_context:
             self._stream = stream
