@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692): the choice among a client's offers, and (de)compression with bounded output.
 
 wsproto's own extension class is not used: it decompresses whatever arrives before anybody can look at the size
-(a factor of a thousand), takes invalid offers, and loses what follows a final block.
+(a factor of a thousand), takes invalid offers, and fails behind a final block.
 """
 
 from __future__ import annotations
