@@ -49,7 +49,9 @@ class WSGIApplication:
         self.runtime = runtime
         self.max_body_size = settings.wsgi_max_body_size
         self.spool_size = settings.wsgi_spool_size
-        self.threads = Threads(settings.threads or default_thread_count(), "hypercorn-wsgi")
+        self.threads = Threads(
+            settings.threads or default_thread_count(), "hypercorn-wsgi", runtime.call_soon
+        )
         self._waiting_limit = max(WAITING_AT_LEAST, WAITING_PER_THREAD * self.threads.size)
         self._woken: deque[Call] = deque()
         self._is_waking = False

@@ -237,9 +237,11 @@ class TestRequestBody:
 
     def test_client_leaves_in_the_middle(self, serve: Callable[..., Any]) -> None:
         seen: list[BaseException] = []
+        started = threading.Event()
         done = threading.Event()
 
         def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            started.set()
             try:
                 environ["wsgi.input"].read()
             except OSError as error:
@@ -251,6 +253,7 @@ class TestRequestBody:
 
         client = serve(app).connect()
         client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n123")
+        assert started.wait(10)
         client.close()
         assert done.wait(10)
         assert "disconnected" in str(seen[0])
