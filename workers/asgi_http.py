@@ -110,6 +110,11 @@ class HTTPExchange:
         self.status = 0
         self.task: Task | None = None
 
+    @property
+    def close_code(self) -> None:
+        """For the access log, where WebSockets have one."""
+        return None
+
     # ---- the application's call
 
     async def run(self) -> None:

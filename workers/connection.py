@@ -33,6 +33,8 @@ logger = logging.getLogger("hypercorn.error")
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1 << 20
+#: A connection that is younger is probably about to send its first request: a stopping server waits for it.
+FRESH_SECONDS = 0.5
 #: One read from the socket. Below glibc's mmap threshold, so that the buffer costs no system call.
 READ_SIZE = 65536
 #: Output that has not been handed to the socket above which it is flushed without waiting for more.
@@ -96,6 +98,7 @@ class Connection:
 
     __slots__ = (
         "_eof",
+        "_fresh_until",
         "_is_settling",
         "_linger_left",
         "_own_deadline",
@@ -152,6 +155,7 @@ class Connection:
         self._own_deadline = NEVER
         self.tls: TLSLayer | None = None
         now = monotonic()
+        self._fresh_until = now + FRESH_SECONDS
         if self.secure:
             self.tls = server.make_tls_layer()
             self._own_deadline = now + server.settings.ssl_handshake_timeout
@@ -179,9 +183,15 @@ class Connection:
         """Finish what is open and close; see `Engine.drain` for `at_once`."""
         if self.is_closed or self.is_lingering:
             return
+        now = monotonic()
+        if self.is_idle and self._reading:
+            # A request that has arrived but was not read yet is not to be lost.
+            self.on_readable()
+            if self.is_closed or self.is_lingering:
+                return
+            at_once = at_once and now > self._fresh_until
         for exchange in list(self.exchanges.values()):
             exchange.drain(reason)
-        now = monotonic()
         was_idle = self.is_idle
         self.engine.drain(now, at_once)
         self.settle(now)
@@ -381,6 +391,7 @@ class Connection:
     def _start_exchange(self, request: Request) -> None:
         exchange = self.server.make_exchange(self, request)
         if exchange is not None:
+            self._fresh_until = 0.0
             self.exchanges[request.stream_id] = exchange
             if request.upgrade is not None:
                 self._timed.add(exchange)

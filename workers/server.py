@@ -19,7 +19,8 @@ from ..config.sockets import Listener
 from ..protocols.engine import DefaultFields, Engine
 from ..protocols.events import Refused, Request, SwitchToHTTP2
 from .acceptor import Acceptor
-from .access_log import AccessLog, AccessRecord, make_access_log
+from .access_log import AccessLog, make_access_log
+from .access_records import LoggedExchange, record_of, record_of_refusal
 from .asgi_http import HTTPExchange
 from .connection import Connection, Exchange
 from .engines import HTTP2Factory, http1_factory, http2_factory
@@ -353,46 +354,12 @@ class Server:
         """The server itself has answered."""
         logger.debug("Refused with %d: %s", event.status, event.reason)
         if self._access_log is not None:
-            path, _, query = event.target.partition(b"?")
-            self._access_log.log(
-                AccessRecord(
-                    connection.client,
-                    connection.local,
-                    event.method or "-",
-                    connection.scheme,
-                    path,
-                    query,
-                    event.http_version or "-",
-                    event.status,
-                    [],
-                    [],
-                    0,
-                    0.0,
-                )
-            )
+            self._access_log.log(record_of_refusal(connection, event))
 
-    def log_exchange(self, connection: Connection, exchange: HTTPExchange, now: float) -> None:
-        """The response is complete, or never will be."""
-        if self._access_log is None:
-            return
-        request = exchange.request
-        has_content = request.method != "HEAD" and exchange.status not in (204, 304)
-        self._access_log.log(
-            AccessRecord(
-                connection.client,
-                connection.local,
-                request.method,
-                connection.scheme,
-                request.raw_path,
-                request.query,
-                request.http_version,
-                exchange.status,
-                request.fields,
-                exchange.response_fields,
-                exchange.bytes_sent if has_content else 0,
-                now - exchange.started_at,
-            )
-        )
+    def log_exchange(self, connection: Connection, exchange: LoggedExchange, now: float) -> None:
+        """A response is complete or never will be, or a WebSocket has been accepted or has ended."""
+        if self._access_log is not None:
+            self._access_log.log(record_of(connection, exchange, now))
 
 
 def _requests_left(settings: Settings) -> int:
