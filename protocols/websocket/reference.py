@@ -44,10 +44,8 @@ class _Rules(Extension):
         #: The size of the present message so far, decompressed.
         self._size = 0
 
-    def enabled(self) -> bool:
-        return True
-
     def offer(self) -> bool | str:
+        """Nothing is offered: a server answers, and `deflate.negotiate` does that."""
         return False
 
     def frame_inbound_header(

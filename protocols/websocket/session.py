@@ -161,8 +161,8 @@ class WebSocketSession:
     def receive_eof(self, now: float) -> None:
         """The peer sends nothing more. What it has sent before is still read."""
         self._eof = True
-        if self._pending_end is not None:
-            self._carry_out_end(now)
+        if (end := self._pending_end) is not None:
+            self._carry_out_end(end, now)
         elif not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
 
@@ -170,8 +170,8 @@ class WebSocketSession:
         """The next message; or, once and last of all, how the WebSocket has ended; None when neither is there."""
         self._is_handling = False
         if not self._queue:
-            if self._pending_end is not None:
-                self._carry_out_end(now)
+            if (end := self._pending_end) is not None:
+                self._carry_out_end(end, now)
             elif self._is_stalled:
                 self._read(now)
             if not self._queue:
@@ -315,16 +315,15 @@ class WebSocketSession:
         if self.is_open and (self._queue or is_awaited):
             self.deadline = min(self.deadline, now + _GRACE)
         else:
-            self._carry_out_end(now)
+            self._carry_out_end(end, now)
 
-    def _carry_out_end(self, now: float) -> None:
-        end = self._pending_end
+    def _carry_out_end(self, end: Close | RemoteProtocolError, now: float) -> None:
         if isinstance(end, RemoteProtocolError):
             self._fail(end.code, end.reason, now)
-        elif end is not None:
-            if self.is_open:
-                self._write(frames.encode_close(end.code, ""))
-            self._end(Closing.AFTER_FLUSH, end, now)
+            return
+        if self.is_open:
+            self._write(frames.encode_close(end.code, ""))
+        self._end(Closing.AFTER_FLUSH, end, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
         """Fail the WebSocket (RFC 6455 §7.1.7): a Close frame, and the stream ends behind it."""
@@ -373,8 +372,8 @@ class WebSocketSession:
         self.deadline = now + self._parameters.close_timeout
         if tell:
             self._tell_end(Close(code, reason))
-        if self._pending_end is not None:
-            self._carry_out_end(now)
+        if (end := self._pending_end) is not None:
+            self._carry_out_end(end, now)
         elif self._is_stalled:
             self._read(now)  # the peer's answer may be behind what was not read
 
@@ -384,8 +383,8 @@ class WebSocketSession:
             self._end(Closing.ABORT, Close(frames.ABNORMAL, "the peer did not close in time"), now)
             self.deadline = NEVER
             return
-        if self._pending_end is not None:
-            self._carry_out_end(now)
+        if (end := self._pending_end) is not None:
+            self._carry_out_end(end, now)
             return
         if self._pong_deadline <= now:
             self._pong_deadline = NEVER
@@ -399,7 +398,7 @@ class WebSocketSession:
     def _ping(self, now: float) -> None:
         parameters = self._parameters
         self._ping_at = now + (parameters.ping_interval or NEVER)
-        if self._output or self._pong_deadline is not NEVER:
+        if self._output or self._pong_deadline != NEVER:
             return  # one ping at a time, and none to a peer that does not read
         self._write(frames.encode(_PING, b""))
         self._heard = False

@@ -148,6 +148,7 @@ def test_compressed_messages_whole_fragmented_and_cut(
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.text(max_size=400), st.binary(max_size=400)), max_size=5), st.booleans())
+@example([b"x" * 65536], False)
 @example([b"x" * 125, b"x" * 126, b"x" * 65535, b"x" * 65536, "y" * 70000], True)
 def test_what_is_sent_is_what_a_client_reads(messages: list[str | bytes], is_compressed: bool) -> None:
     from wsproto.extensions import PerMessageDeflate
@@ -355,6 +356,25 @@ def test_text_that_is_no_text() -> None:
     assert ws.data_to_send(0.0) == b""
 
 
+@pytest.mark.parametrize(
+    ("payload", "code"), [(b"\x03", 1002), (b"\x03\xe8\xff", 1007), (b"\x03\xed", 1002), (b"\x03\xf6", 1014)]
+)
+@pytest.mark.parametrize("cut", [0, 1])
+def test_close_frames_are_judged(frame: MakeFrame, payload: bytes, code: int, cut: int) -> None:
+    (close,) = received(session(), frame(CLOSE, payload), cut)
+    assert isinstance(close, Close)
+    assert close.code == code
+
+
+def test_a_violation_instead_of_an_answer(frame: MakeFrame) -> None:
+    ws = session()
+    ws.close(1000, "", 0.0)
+    ws.data_to_send(0.0)
+    assert [type(message) for message in received(ws, frame(0xF1))] == [Close]
+    assert ws.data_to_send(0.0) == b""
+    assert ws.closing is Closing.AFTER_FLUSH
+
+
 # ---- deadlines
 
 PINGING = SessionParameters(ping_interval=10.0, ping_timeout=4.0)
@@ -382,6 +402,15 @@ def test_a_peer_that_is_gone() -> None:
     assert ws.deadline < NEVER
     ws.handle_deadline(ws.deadline)
     assert ws.closing is Closing.ABORT
+
+
+def test_pings_without_a_timeout_are_not_heaped() -> None:
+    ws = session(SessionParameters(ping_interval=10.0, ping_timeout=None))
+    for now in (10.0, 20.0, 30.0):
+        assert ws.deadline == now
+        ws.handle_deadline(now)
+    assert ws.is_open
+    assert ws.data_to_send(30.0) == b"\x89\x00"
 
 
 def test_no_pings() -> None:
@@ -441,6 +470,8 @@ def test_pongs_that_nobody_takes_stop_reading(frame: MakeFrame) -> None:
     ws = session()
     ping = frame(PING, b"x" * 125)
     ws.receive_data(ping * 2000, 0.0)
+    assert ws.unsent < 70_000
+    assert ws.next_message(0.0) is None
     assert ws.unsent < 70_000
     total = 0
     while data := ws.data_to_send(0.0):
