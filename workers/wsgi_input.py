@@ -59,6 +59,8 @@ class RequestBody(io.RawIOBase):
 
     def feed(self, data: bytes) -> None:
         """A piece has arrived. Writing to the file is a copy into the system's cache."""
+        if not data:
+            return  # to a reader, no bytes are the end
         self._received += len(data)
         if self._received > self._limit:
             self.fail(RequestBodyTooLarge(self._limit))

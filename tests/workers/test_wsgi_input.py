@@ -8,7 +8,7 @@ import os
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hypercorn.workers.wsgi_input import RequestBody, RequestBodyTooLarge
@@ -21,6 +21,7 @@ def reader_of(body: RequestBody) -> io.BufferedReader:
 
 
 @settings(max_examples=100, deadline=None)
+@example([b"a", b"", b"b"], 1000, 10)
 @given(st.lists(st.binary(max_size=3000), max_size=30), st.integers(0, 5000), st.integers(1, 4000))
 def test_read_at_once(pieces: list[bytes], spool_size: int, size: int) -> None:
     body = RequestBody(spool_size, LIMIT)
