@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Iterable
+from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
@@ -16,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from ..protocols.engine import NEVER
 from ..protocols.events import Fields, Request
 from .connection import FLUSH_SIZE
-from .errors import ClientDisconnected, UnexpectedMessageError
+from .errors import ClientDisconnected, UnexpectedMessageError, is_failure
 from .supervision import DrainReason
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ class HTTPExchange:
         server = self._connection.server
         try:
             await server.application(self._scope(), self.receive, self.send)
-        except Exception as error:  # noqa: BLE001
-            # A border: the application may raise anything.
+        except BaseException as error:
+            # A border: the application may raise anything, and call sys.exit() too.
+            if not is_failure(error, self._connection.runtime.cancelled):
+                raise
             self._application_failed(error)
         else:
             if self._state is not _COMPLETE and not self.is_closed:
@@ -131,6 +134,9 @@ class HTTPExchange:
         finally:
             # Also when cancelled: a response that nobody will finish must not look finished.
             if self._state is not _COMPLETE and not self.is_closed:
+                logger.error(
+                    "The ASGI application was stopped before its response was complete: %s", self._description
+                )
                 self._cut()
             if self._multiplexed is not None:
                 self._multiplexed.exchange_ended(self._stream_id)
@@ -167,16 +173,20 @@ class HTTPExchange:
             "extensions": extensions,
         }
 
-    def _application_failed(self, error: Exception | None) -> None:
+    @property
+    def _description(self) -> str:
+        return f"{self.request.method} {self.request.raw_path.decode('latin-1')}"
+
+    def _application_failed(self, error: BaseException | None) -> None:
         """The application raised, or returned without a complete response (`error` is None)."""
         if self.is_closed and (error is None or isinstance(error, ClientDisconnected)):
             return
-        request = self.request
-        what = f"{request.method} {request.raw_path.decode('latin-1')}"
         if error is not None:
-            logger.error("Error in the ASGI application: %s", what, exc_info=error)
+            logger.error("Error in the ASGI application: %s", self._description, exc_info=error)
         else:
-            logger.error("The ASGI application returned without completing its response: %s", what)
+            logger.error(
+                "The ASGI application returned without completing its response: %s", self._description
+            )
         self._connection.server.count_error()
         if self.is_closed or self._state is _COMPLETE:
             return
@@ -286,7 +296,7 @@ class HTTPExchange:
         fields = message.get("headers", ())
         if type(fields) is not list:
             fields = list(fields)
-        status = int(message["status"])
+        status = index(message["status"])
         connection = self._connection
         connection.engine.send_head(self._stream_id, status, fields, monotonic())
         self.status = status
@@ -299,7 +309,7 @@ class HTTPExchange:
     async def _send_body(self, message: Message) -> None:
         body = message.get("body", b"")
         if type(body) is not bytes:
-            body = bytes(body)
+            body = bytes(memoryview(body))  # bytes(5) would be five zeros.
         ended = not message.get("more_body", False)
         connection = self._connection
         now = monotonic()
@@ -390,14 +400,15 @@ class HTTPExchange:
         """The stream is gone before the response was complete."""
         if not self.is_closed and self._state is not _COMPLETE:
             self._over()
-            self._wake_receiver()
-            self.writable()
 
     def _over(self) -> None:
         self.is_closed = True
         connection = self._connection
         connection.exchange_over(self._stream_id)
         connection.server.log_exchange(connection, self, monotonic())
+        # Tasks of the application other than the one that runs the exchange may be waiting.
+        self._wake_receiver()
+        self.writable()
 
     def writable(self) -> None:
         """Output has drained."""

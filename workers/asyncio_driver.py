@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import sys
 from collections.abc import Callable, Coroutine
@@ -16,7 +17,11 @@ T = TypeVar("T")
 class AsyncioRuntime:
     """`Runtime` on the running asyncio (or uvloop) loop."""
 
+    cancelled: type[BaseException] = asyncio.CancelledError
+
     def __init__(self) -> None:
+        #: Copied for what runs in the loop: its callers may be applications with contexts of their own.
+        self._context = contextvars.copy_context()
         self._loop = loop = asyncio.get_running_loop()
         self.name = "uvloop" if type(loop).__module__.startswith("uvloop") else "asyncio"
         self.make_event: Callable[[], Event] = asyncio.Event
@@ -28,21 +33,22 @@ class AsyncioRuntime:
         def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
             # An eager task runs its first step here and now: a request that is answered without waiting
             # never visits the loop's queue (3 µs less, measured).
-            return asyncio.Task(function(), loop=self._loop, eager_start=True)
+            return asyncio.Task(function(), loop=self._loop, eager_start=True, context=self._context.copy())
 
     else:
 
         def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
-            return self._loop.create_task(function())
+            return self._loop.create_task(function(), context=self._context.copy())
 
     def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        self._loop.add_reader(sock, callback)
+        # The loop calls back in a copy of the present context, and keeps it as long as the connection.
+        self._context.run(self._loop.add_reader, sock, callback)
 
     def unwatch_readable(self, sock: socket.socket) -> None:
         self._loop.remove_reader(sock)
 
     def watch_writable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        self._loop.add_writer(sock, callback)
+        self._context.run(self._loop.add_writer, sock, callback)
 
     def unwatch_writable(self, sock: socket.socket) -> None:
         self._loop.remove_writer(sock)

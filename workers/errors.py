@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 
+def is_failure(error: BaseException, cancelled: type[BaseException]) -> bool:
+    """Whether `error`, raised by an application, is its failure; what else there is must pass to the loop.
+
+    `SystemExit` is one: a request must not end the worker that serves others. Cancellation (`cancelled` is the
+    loop's class for it), KeyboardInterrupt and GeneratorExit are not, nor groups that hold one of them.
+    """
+    if isinstance(error, Exception):
+        return True
+    passing = (cancelled, KeyboardInterrupt, GeneratorExit)
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(passing) is None
+    return not isinstance(error, passing)
+
+
 class UnexpectedMessageError(Exception):
     """The application sent a message that its exchange cannot take in its present state."""
 

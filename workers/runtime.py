@@ -33,11 +33,16 @@ class Runtime(Protocol):
 
     #: `asyncio`, `uvloop` or `trio`: for log lines.
     name: str
+    #: What a cancelled task meets.
+    cancelled: type[BaseException]
 
     def make_event(self) -> Event: ...
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
         """Run `function()` concurrently; it handles its own exceptions.
+
+        It runs in a copy of the context that the runtime was made in, never of the caller's: a request must not
+        see the context variables of the one before it on its connection.
 
         The caller keeps the returned task until it has ended: a loop may hold only a weak reference. The
         first step may run before this returns (asyncio on CPython 3.12 and later).

@@ -6,6 +6,7 @@ readability and calls back, and, only while something cannot be written at once,
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
@@ -92,8 +93,11 @@ class TrioRuntime:
     """`Runtime` on a trio nursery that the caller opens around the server and cancels after it."""
 
     name = "trio"
+    cancelled: type[BaseException] = trio.Cancelled
 
     def __init__(self, nursery: trio.Nursery) -> None:
+        #: Copied for what runs in the nursery: its callers may be applications with contexts of their own.
+        self._context = contextvars.copy_context()
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
         self._readable: dict[socket.socket, _Watch] = {}
@@ -102,7 +106,7 @@ class TrioRuntime:
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
         spawned = _Spawned(function)
-        self._nursery.start_soon(spawned.run)
+        self._context.run(self._nursery.start_soon, spawned.run)
         return spawned
 
     def call_soon(self, callback: Callable[[], None], /) -> None:
@@ -127,7 +131,7 @@ class TrioRuntime:
         watch = watches.get(sock)
         if watch is None:
             watches[sock] = watch = _Watch(sock, wait_ready)
-            self._nursery.start_soon(watch.run)
+            self._context.run(self._nursery.start_soon, watch.run)
         watch.arm(callback)
 
     def unwatch_readable(self, sock: socket.socket) -> None:
