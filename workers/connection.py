@@ -7,7 +7,8 @@ What it refuses to do: parse anything (engines), talk to applications (exchanges
 
 Closing. A server that closes a socket with unread input resets it, and the reset may destroy the last answer
 on its way to the client (RFC 9112 §9.6). So after the last byte the sending side is closed and input is read
-and thrown away until the peer closes too, for at most `LINGER_SECONDS` and `LINGER_BYTES`.
+and thrown away until the peer closes too, or nothing has come for `LINGER_SECONDS`, for at most `LINGER_LONGEST`:
+a client that sends a large body first and reads the answer then must find it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..protocols.engine import NEVER, Closing, Engine
 from ..protocols.events import Data, Refused, Request, StreamClosed, SwitchToHTTP2, Trailers, Writable
+from .send_queue import untaken
 from .supervision import Counter, DrainReason
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hypercorn.error")
 
 LINGER_SECONDS = 2.0
-LINGER_BYTES = 1 << 20
+LINGER_LONGEST = 30.0
 #: A connection that is younger is probably about to send its first request: a stopping server waits for it.
 FRESH_SECONDS = 0.5
 #: One read from the socket. Below glibc's mmap threshold, so that the buffer costs no system call.
@@ -100,12 +102,13 @@ class Connection:
         "_eof",
         "_fresh_until",
         "_is_settling",
-        "_linger_left",
+        "_linger_until",
         "_own_deadline",
         "_peer",
         "_pending",
         "_reading",
         "_timed",
+        "_untaken",
         "client",
         "counters",
         "deadline",
@@ -149,9 +152,11 @@ class Connection:
         self.unflushed = 0
         self._eof = False
         self._is_settling = False
-        self._linger_left = LINGER_BYTES
+        self._linger_until = NEVER
         self._pending: deque[memoryview] = deque()
         self._reading = False
+        #: With output pending: how much of it the kernel held when the deadline was set.
+        self._untaken = 0
         self._own_deadline = NEVER
         self.tls: TLSLayer | None = None
         now = monotonic()
@@ -202,6 +207,11 @@ class Connection:
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""
         if self._own_deadline <= now:
+            if self._pending and untaken(self.sock) < self._untaken:
+                # A slow reader, but it reads.
+                self._set_write_deadline(now)
+                self._update_deadline()
+                return
             if self.tls is not None and not self.tls.handshake_done:
                 logger.debug("TLS handshake with %s timed out", self.client)
             self.abort()
@@ -280,9 +290,11 @@ class Connection:
             self.settle(now)
 
     def _discard(self, data: bytes) -> None:
-        self._linger_left -= len(data)
-        if not data or self._linger_left < 0:
+        if not data:
             self.close()
+            return
+        self._own_deadline = min(monotonic() + LINGER_SECONDS, self._linger_until)
+        self._update_deadline()
 
     def on_writable(self) -> None:
         """Write what is pending; once it is gone, let the engine and the exchanges go on."""
@@ -444,6 +456,7 @@ class Connection:
     def _set_write_deadline(self, now: float) -> None:
         timeout = self.server.settings.write_timeout
         self._own_deadline = now + timeout if timeout else NEVER
+        self._untaken = untaken(self.sock)
 
     def _set_reading(self, reading: bool) -> None:
         self._reading = reading
@@ -484,6 +497,8 @@ class Connection:
             return
         self.is_lingering = True
         self._own_deadline = now + LINGER_SECONDS
+        self._linger_until = now + LINGER_LONGEST
+        self._update_deadline()
         if not self._reading:
             self._set_reading(True)
 
