@@ -103,6 +103,7 @@ class HTTP1Engine:
         "_request",
         "_secure",
         "_unconsumed",
+        "_waits_for_continue",
         "_wants_writable",
         "_writer",
         "_writing",
@@ -142,7 +143,9 @@ class HTTP1Engine:
         self._persists = True
         self._is_head_request = False
         self._is_http11 = True
+        #: The client waits for 100 (Continue); and it did so when the deadline was set.
         self._expects_continue = False
+        self._waits_for_continue = False
         #: The request's body as long as it is not complete, and what of it the application has not consumed yet.
         self._body: Body | None = None
         self._unconsumed = 0
@@ -197,7 +200,11 @@ class HTTP1Engine:
     def handle_deadline(self, now: float) -> None:
         if now < self.deadline:
             return
-        if self._reading is _R_HEAD:
+        if self._open and self._waits_for_continue:
+            # It was our turn, not the client's, at some time since the deadline was set.
+            self._waits_for_continue = self._expects_continue
+            self._await_content(now)
+        elif self._reading is _R_HEAD:
             if self._buffer:
                 self._refuse(Refusal(408, "the head did not arrive in time"))
             else:
@@ -321,7 +328,7 @@ class HTTP1Engine:
         length = self._reader.facts.content_length
         body: Body = ChunkedBody(self._parameters) if length is None else LengthBody(length)
         self._body = body
-        self._expects_continue = request.expects_continue
+        self._expects_continue = self._waits_for_continue = request.expects_continue
         self._reading = _R_BODY
         self._unconsumed = 0
         self._await_content(now)
@@ -342,7 +349,7 @@ class HTTP1Engine:
             self._discard(body, len(data), now)
             return
         if data:
-            self._expects_continue = False
+            self._expects_continue = self._waits_for_continue = False
         if body.is_complete:
             self._body = None
             self._reading = _R_LATER
