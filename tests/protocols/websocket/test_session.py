@@ -366,6 +366,13 @@ def test_close_frames_are_judged(frame: MakeFrame, payload: bytes, code: int, cu
     assert close.code == code
 
 
+@pytest.mark.parametrize("first", [0xC1, 0xC2, 0xA1, 0x91])
+def test_reserved_bits_that_were_not_agreed_on(frame: MakeFrame, first: int) -> None:
+    (close,) = received(session(), frame(first, b"a"))
+    assert isinstance(close, Close)
+    assert close.code == 1002
+
+
 def test_a_violation_instead_of_an_answer(frame: MakeFrame) -> None:
     ws = session()
     ws.close(1000, "", 0.0)
