@@ -307,7 +307,8 @@ class WebSocketExchange:
         state = self._state
         if state is _ACCEPTED:
             if kind == "websocket.send":
-                await self._send_message(message)
+                if self._send_message(message):
+                    await self._wait_writable()
             elif kind == "websocket.close":
                 self._close(message)
             else:
@@ -353,7 +354,8 @@ class WebSocketExchange:
         self._pump(now)
         connection.flush_soon()
 
-    async def _send_message(self, message: Message) -> None:
+    def _send_message(self, message: Message) -> bool:
+        """Give a message to the stream; True when it has not gone out and the sender must wait."""
         session = self._session
         assert session is not None  # in this state
         if self.is_closed or not session.is_open:
@@ -375,8 +377,9 @@ class WebSocketExchange:
             connection.settle(now)
         else:
             connection.flush_soon()
-        if session.unsent or connection.is_blocked or not connection.engine.can_send(self._stream_id):
-            await self._wait_writable()
+        if session.unsent or connection.is_blocked:
+            return True
+        return not connection.engine.can_send(self._stream_id)
 
     def _close(self, message: Message) -> None:
         session = self._session
@@ -481,7 +484,12 @@ class WebSocketExchange:
             session.receive_data(data, now)
         if end_stream:
             session.receive_eof(now)
-        self._pump(now)
+        if session.unsent or session.closing is not _OPEN:
+            self._pump(now)
+        elif session.taken:
+            self._connection.engine.consume(self._stream_id, session.taken, now)
+            session.taken = 0
+        self.deadline = session.deadline
         if (event := self._receive_event) is not None:
             self._receive_event = None
             event.set()

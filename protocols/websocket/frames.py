@@ -28,6 +28,7 @@ ABNORMAL = 1006
 
 #: Up to here one exclusive-or of two integers is faster than wsproto's four translations (measured).
 _SHORT = 1024
+_integer = int.from_bytes
 
 
 class Close(NamedTuple):
@@ -50,10 +51,10 @@ def encode(first: int, payload: bytes) -> bytes:
     """One unmasked frame: a server never masks (§5.1). `first` holds FIN, RSV and the opcode."""
     size = len(payload)
     if size < 126:
-        return bytes((first, size)) + payload
+        return (first << 8 | size).to_bytes(2) + payload
     if size < 65536:
-        return bytes((first, 126, size >> 8, size & 255)) + payload
-    return bytes((first, 127)) + size.to_bytes(8, "big") + payload
+        return bytes((first, 126)) + size.to_bytes(2) + payload
+    return bytes((first, 127)) + size.to_bytes(8) + payload
 
 
 def unmask(payload: bytes, key: bytes) -> bytes:
@@ -61,7 +62,7 @@ def unmask(payload: bytes, key: bytes) -> bytes:
     size = len(payload)
     if size <= _SHORT:
         mask = (key * ((size + 3) >> 2))[:size]
-        return (int.from_bytes(payload, "little") ^ int.from_bytes(mask, "little")).to_bytes(size, "little")
+        return (_integer(payload) ^ _integer(mask)).to_bytes(size)
     return bytes(XorMaskerSimple(key).process(bytearray(payload)))
 
 
@@ -77,7 +78,7 @@ def encode_close(code: int, reason: str) -> bytes:
     text = reason.encode()
     if len(text) > MAX_REASON:
         text = text[:MAX_REASON].decode(errors="ignore").encode()
-    return encode(FIN | CLOSE, code.to_bytes(2, "big") + text)
+    return encode(FIN | CLOSE, code.to_bytes(2) + text)
 
 
 def read_close(payload: bytes) -> Close:

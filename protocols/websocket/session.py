@@ -152,6 +152,8 @@ class WebSocketSession:
         elif self._is_stalled:
             self._input = self._input[self._position :] + data
             self._position = 0
+        elif not self._uses_reference and not self._queue and self._take_only_frame(data):
+            self.taken += len(data)
         else:
             self._input = data
             self._position = 0
@@ -183,6 +185,13 @@ class WebSocketSession:
             if self._is_stalled and not self._queue:
                 self._read(now)
         return message
+
+    def _take_only_frame(self, data: bytes) -> bool:
+        """Take `data` if it is exactly one short message: what nearly every read brings, by the shortest way."""
+        size = len(data) - 6
+        if not 0 <= size < 126 or data[1] != size + 128 or data[0] not in _PLAIN:
+            return False
+        return self._take_payload(frames.unmask(data[6:], data[2:6]), data[0] == _TEXT)
 
     def _read(self, now: float) -> None:
         """Read what is there, in either lane, until it is used up or something is full."""
