@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
 from ..protocols.engine import NEVER, Closing, LocalProtocolError
@@ -37,6 +37,7 @@ from .supervision import DrainReason
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
+    from ..protocols.engine import MultiplexedEngine
     from ..protocols.events import Fields, Request
     from .connection import Connection
     from .runtime import Event, Task
@@ -158,6 +159,8 @@ class WebSocketExchange:
         finally:
             # Also when cancelled: the peer must learn that nobody is there any more.
             self._leave(self._drain_code or INTERNAL_ERROR)
+            if self.request.http_version == "2":
+                cast("MultiplexedEngine", self._connection.engine).exchange_ended(self._stream_id)
             server.exchange_ended(self)
 
     def _scope(self, handshake: Handshake) -> Message:

@@ -50,7 +50,9 @@ def http2_factory(settings: Settings, defaults: DefaultFields) -> HTTP2Factory:
         initial_connection_window_size=settings.h2_initial_connection_window_size,
         keep_alive_timeout=settings.keep_alive_timeout,
         keep_alive_max_requests=settings.keep_alive_max_requests,
+        header_timeout=settings.header_timeout,
         read_timeout=settings.read_timeout,
+        write_timeout=settings.write_timeout or None,
         ping_interval=settings.h2_ping_interval,
         ping_timeout=settings.h2_ping_timeout,
     )

@@ -1,0 +1,28 @@
+"""The application behind `test_http2_wire.py`: `/hold` answers when the client has gone, anything else at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Message = dict[str, Any]
+
+
+async def app(
+    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """Read the body, then answer in five bytes; accept a WebSocket and wait for its end."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        return
+    assert scope["type"] == "http"
+    more = True
+    while more or scope["path"] == "/hold":
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-version", b"2")]})
+    await send({"type": "http.response.body", "body": b"hello"})
