@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 
+from ..config.settings import Settings
+
 _FAILED = 1
 
 
@@ -18,9 +20,9 @@ class Daemon:
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
 
-    def started(self) -> None:
-        """The service serves: let the caller go with status 0, and give its terminal back."""
-        forget_terminal()
+    def started(self, errorlog: str | None) -> None:
+        """The service serves: let the caller go with status 0, and give its terminal back; see `forget_terminal`."""
+        forget_terminal(errorlog)
         self._report(0)
 
     def ended(self, status: int) -> None:
@@ -54,10 +56,30 @@ def detach() -> Daemon:
     return Daemon(writer)
 
 
-def forget_terminal() -> None:
-    """Point the three standard descriptors to nowhere."""
+def errorlog_file(settings: Settings) -> str | None:
+    """The file that errors are logged to, None if they go anywhere else."""
+    target = settings.errorlog
+    is_file = isinstance(target, str) and target not in ("-", "/dev/stdout", "/dev/stderr")
+    return os.path.abspath(target) if is_file else None
+
+
+def forget_terminal(errorlog: str | None) -> None:
+    """Point the standard descriptors to nowhere, standard error to the file of the error log, if it has one.
+
+    What is not logged but written, such as the stacks of a worker that hangs, so ends up where an operator looks.
+    """
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(nowhere, descriptor)
     if nowhere > 2:
         os.close(nowhere)
+    if errorlog is not None:
+        follow_errorlog(errorlog)
+
+
+def follow_errorlog(errorlog: str) -> None:
+    """Point standard error to this file, which exists; if it cannot be opened, all stays as it is."""
+    with contextlib.suppress(OSError):
+        file = os.open(errorlog, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        os.dup2(file, 2)
+        os.close(file)

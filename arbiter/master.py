@@ -27,7 +27,7 @@ from . import plan, process, watcher
 from .banner import name_of
 from .channel import Channel, ChannelError, open_line
 from .child import Child
-from .daemon import forget_terminal
+from .daemon import errorlog_file, forget_terminal
 from .listeners import ListenerTable
 from .notify import Notifier
 from .scoreboard import Row, Scoreboard
@@ -374,7 +374,8 @@ class Master:
         self._let_go()
         self._service.listeners.keep_only(keys)
         setproctitle(f"hypercorn: worker {command.slot} [{name_of(settings)}]")
-        on_ready = forget_terminal if settings.daemon else None
+        errorlog = errorlog_file(settings)
+        on_ready = (lambda: forget_terminal(errorlog)) if settings.daemon else None
         child = Child(command.slot, command.generation, row, theirs, on_ready)
         return self._service.worker(settings, self._service.listeners.get(keys), child)
 

@@ -12,6 +12,7 @@ the target is the proven generation again: what served keeps serving.
 from __future__ import annotations
 
 import dataclasses
+import signal
 
 from ..config.supervision import Draining, DrainReason, Failed, Failure, Ready, Retire
 from . import messages as m
@@ -40,6 +41,8 @@ LOOK_SECONDS = 1.0
 STABLE_SECONDS = 30.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
+#: The longest delay while nobody serves or is about to: one try a second costs less than no service.
+LONGEST_OUTAGE = 1.0
 #: The arbiter itself was not scheduled for so long (machine suspended, process stopped): the workers were not either.
 LAG_SECONDS = 5.0
 MOST_WORKERS = 500
@@ -74,10 +77,17 @@ def _due(state: State, now: float) -> float | None:
         if worker.state in BEATING and worker.limits.worker_timeout
     ]
     # What could be done by now has been done in this very step.
-    moments += [
-        slot.not_before for slot in state.active() if slot.not_before > now and _awaits_time(state, slot)
-    ]
+    starts = [_starts_at(state, slot) for slot in state.active() if _awaits_time(state, slot)]
+    moments += [moment for moment in starts if moment > now]
     return min(moments, default=None)
+
+
+def _starts_at(state: State, slot: Slot) -> float:
+    """When a worker may be started in this slot."""
+    is_outage = state.is_empty(slot.number) and not any(
+        worker.state in (WorkerState.STARTING, WorkerState.READY) for worker in state.workers.values()
+    )
+    return min(slot.not_before, slot.failed_at + LONGEST_OUTAGE) if is_outage else slot.not_before
 
 
 def _patience(state: State, worker: Worker, now: float) -> float:
@@ -405,7 +415,7 @@ class _Step:
         lived = self.now - (worker.ready_at or self.now)
         slot.deaths = 1 if lived >= STABLE_SECONDS else slot.deaths + 1
         delay = delay_after(slot.deaths)
-        slot.not_before = self.now + delay
+        slot.failed_at, slot.not_before = self.now, self.now + delay
         when = f"in {delay:g} s" if delay else "now"
         self._log(f"{worker} {reason}; it is replaced {when}", Severity.ERROR)
 
@@ -414,16 +424,22 @@ class _Step:
         present = state.serving
         is_reloading = present is not None and present.limits.is_reloading
         slot.deaths += 1
-        slot.not_before = self.now + max(delay_after(slot.deaths), FIRST_DELAY)
+        slot.failed_at, slot.not_before = self.now, self.now + max(delay_after(slot.deaths), FIRST_DELAY)
         if state.proven is None:
             slot.failure, slot.is_waiting = failure, is_reloading
-            self._log(f"{worker} could not start: {failure.reason}", Severity.ERROR)
+            self._log_failure(worker, failure)
             self._perhaps_give_up(is_reloading)
         elif worker.generation == state.target != state.proven:
             self._roll_back(state.proven, failure)
         else:
             slot.is_waiting = is_reloading and state.is_empty(slot.number)
-            self._log(f"{worker} could not start: {failure.reason}", Severity.ERROR)
+            self._log_failure(worker, failure)
+
+    def _log_failure(self, worker: Worker, failure: Failed) -> None:
+        is_named = failure.reason.startswith(str(worker))
+        self._log(
+            failure.reason if is_named else f"{worker} could not start: {failure.reason}", Severity.ERROR
+        )
 
     def _roll_back(self, proven: int, failure: Failed) -> None:
         target = self.state.target
@@ -478,13 +494,14 @@ class _Step:
             elif worker.state is WorkerState.STARTING and (
                 worker.slot not in wanted or worker.generation not in (state.target, state.proven)
             ):
-                self._advance(worker, WorkerEvent.HURRY)
+                # Not quickly: it may be accepting already, and its word of that be on its way.
+                self._advance(worker, WorkerEvent.DRAIN)
 
     def _fill(self) -> None:
         state = self.state
         for slot in state.active():
             is_held = slot.is_waiting or (slot.failure is not None and state.proven is None)
-            if state.is_empty(slot.number) and not is_held and self.now >= slot.not_before:
+            if state.is_empty(slot.number) and not is_held and self.now >= _starts_at(state, slot):
                 # With nobody in service there is nothing to lose by trying the newest.
                 is_safe = state.proven is None or not state.ready()
                 self._start(slot, state.target if is_safe else state.proven)
@@ -603,8 +620,15 @@ class _Step:
 
 def _describe(event: m.Exited) -> str:
     if event.signal:
-        return f"was killed by signal {event.signal}"
+        return f"was killed by {_signal_name(event.signal)}"
     return f"ended with status {event.status}" if event.status else "has ended"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
 
 
 def _failure_from(event: m.Exited, reason: str) -> Failed:

@@ -27,7 +27,8 @@ class Slot:
         number: from 1.
         is_active: a worker belongs here; a slot that is not keeps its listeners, which siblings adopt.
         deaths: how often in a row a worker ended here that should not have.
-        not_before: no worker is started here earlier.
+        failed_at: when a worker last ended here that should not have.
+        not_before: no worker is started here earlier, unless nobody else serves.
         failure: why no worker became ready here at the first start.
         is_waiting: with --reload: nothing is started before files change.
         is_opening: its listeners are being opened.
@@ -36,6 +37,7 @@ class Slot:
     number: int
     is_active: bool = True
     deaths: int = 0
+    failed_at: float = 0.0
     not_before: float = 0.0
     failure: Failed | None = None
     is_waiting: bool = False

@@ -99,7 +99,7 @@ def _serve(
     for line in banner(settings, listeners.urls(settings)):
         logger.info("%s", line)
     notifier = Notifier.from_environment(os.environ)
-    on_start = process.started if process is not None else _nothing
+    on_start = _nothing if process is None else lambda: process.started(daemon.errorlog_file(settings))
     if settings.workers == 0:
         return _serve_here(settings, listeners, notifier, on_start)
     return _serve_supervised(config, passed, (settings, listeners, notifier, on_start))
@@ -135,8 +135,8 @@ def _serve_supervised(
         listeners,
         worker,
         reread=lambda: _settings(config.reloaded(), passed),
-        configure_logs=logs.configure,
-        reopen_logs=logs.reopen,
+        configure_logs=_configure_logs,
+        reopen_logs=lambda: _reopen_logs(settings),
         counters=len(Counter),
         lasting=LASTING,
         notifier=notifier,
@@ -163,6 +163,22 @@ def _preloaded(settings: Settings) -> Callable[[Settings, Sequence[Listener], Ch
     # What exists now is never looked at by the collectors of the workers, whose pages so stay shared.
     gc.freeze()
     return lambda settings, listeners, supervisor: run_worker(settings, listeners, supervisor, application)
+
+
+def _configure_logs(settings: Settings) -> None:
+    logs.configure(settings)
+    _follow_errorlog(settings)
+
+
+def _reopen_logs(settings: Settings) -> None:
+    logs.reopen()
+    _follow_errorlog(settings)
+
+
+def _follow_errorlog(settings: Settings) -> None:
+    """A daemon's standard error goes where its error log goes; its workers inherit it."""
+    if settings.daemon and (path := daemon.errorlog_file(settings)) is not None:
+        daemon.follow_errorlog(path)
 
 
 class _Alone(Unsupervised):

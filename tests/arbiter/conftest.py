@@ -191,8 +191,8 @@ class World:
         staying = [p for n, p in self.processes.items() if not self.state.workers[n].was_asked]
         assert len(staying) <= wanted + 1, "more than one worker above the number wanted"
         if not self.is_resized:
-            hurried = [p for p in self.processes.values() if p.drain is DrainReason.QUICK]
-            extra = len(self.processes) - wanted - len(by_themselves) - len(hurried)
+            given_up = [w for w in self.state.workers.values() if w.was_asked and w.ready_at is None]
+            extra = len(self.processes) - wanted - len(by_themselves) - len(given_up)
             assert extra <= 1 or not wanted, "a successor was started before the last predecessor had gone"
 
     def check_queues(self) -> None:

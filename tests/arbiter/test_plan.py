@@ -67,7 +67,7 @@ class TestStart:
     def test_killed_before_ready_is_a_failure(self, make_world: Any) -> None:
         world = make_world(1)
         world.exits(1, signal=9)
-        assert world.exit == m.Exit(3, "worker 1 (pid 1001) was killed by signal 9 before it was ready")
+        assert world.exit == m.Exit(3, "worker 1 (pid 1001) was killed by SIGKILL before it was ready")
 
     def test_one_failure_is_tried_again_when_others_serve(self, make_world: Any) -> None:
         world = make_world(2)
@@ -104,7 +104,7 @@ class TestDeaths:
         commands = world.exits(2, signal=9)
         assert [command.slot for command in of(commands, m.StartWorker)] == [2]
         assert of(commands, m.TellAdopt) == [m.TellAdopt(1, (2,))]
-        assert "was killed by signal 9; it is replaced now" in world.log()
+        assert "was killed by SIGKILL; it is replaced now" in world.log()
         assert of(world.ready(), m.TellRelease) == [m.TellRelease(1, (2,))]
 
     def test_more_of_them_take_longer_and_longer(self, world: Any) -> None:
@@ -284,7 +284,9 @@ class TestReplacement:
     def test_a_second_reload_overtakes_the_first(self, world: Any) -> None:
         world.ask(Request.RESTART)
         commands = world.ask(Request.RESTART)
-        assert of(commands, m.TellDrain) == [m.TellDrain(4, DrainReason.QUICK)]
+        assert of(commands, m.TellDrain) == [m.TellDrain(4, DrainReason.REPLACE)], (
+            "it may have begun to accept, so it must not be hurried"
+        )
         world.drained()
         for _ in range(3):
             world.ready()

@@ -99,7 +99,7 @@ def test_killed_workers_are_replaced_and_the_service_goes_on(start: Start) -> No
     for number in range(1, 4):
         victim = min(arbiter.workers())
         os.kill(victim, signal.SIGKILL)
-        arbiter.wait_for("was killed by signal 9", number)
+        arbiter.wait_for("was killed by SIGKILL", number)
         assert arbiter.get()
     arbiter.wait_for("is ready", 6)
     assert len(arbiter.workers()) == 3
