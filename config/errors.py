@@ -23,3 +23,7 @@ class ConfigError(ValueError):
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+
+
+class TLSConfigError(ValueError):
+    """A TLS setting or one of its files cannot be used; the text is one sentence that names it."""

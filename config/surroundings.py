@@ -42,7 +42,8 @@ def _tls_mistakes(config: Config, settings: Settings) -> list[Mistake]:
     # A context of the program's own is made where it is used, and only there.
     if not settings.ssl_enabled or type(config).create_ssl_context is not Config.create_ssl_context:
         return []
-    from .tls import TLSConfigError, create_ssl_context
+    from .errors import TLSConfigError
+    from .tls import create_ssl_context
 
     try:
         create_ssl_context(config)

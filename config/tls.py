@@ -14,6 +14,7 @@ from typing import NoReturn, Protocol
 from weakref import WeakKeyDictionary
 
 from . import checks
+from .errors import TLSConfigError
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -26,10 +27,6 @@ _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 #: What each context shows to its peers, for the `server_cert` of ASGI's TLS extension: OpenSSL knows it,
 #: but the ssl module has no way to ask.
 _own_certificates: WeakKeyDictionary[ssl.SSLContext, str] = WeakKeyDictionary()
-
-
-class TLSConfigError(ValueError):
-    """A TLS setting or one of its files cannot be used; the text is one sentence that names it."""
 
 
 class TLSSettings(Protocol):
@@ -104,8 +101,9 @@ def _create(
     # The standard library's defaults for servers: no TLS compression, our order of ciphers, SSLKEYLOGFILE,
     # and from 3.13 strict checks of client certificates.
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # A handshake in the middle of a TLS 1.2 connection serves nobody but attackers; TLS 1.3 has none.
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    # Programs written for Hypercorn compare this. What else a server wants it gets before it is served with, as
+    # contexts of the user's own do (`workers.tls`).
+    context.options = ssl.OP_NO_COMPRESSION
     # Each ticket costs processor time and 250 bytes per full handshake. A browser that opens several
     # connections at once may use one ticket for all, and gets a new one with each.
     context.num_tickets = 1

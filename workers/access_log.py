@@ -113,6 +113,10 @@ class AccessLog(Protocol):
 
     def log(self, record: AccessRecord) -> None: ...
 
+    def close(self) -> None:
+        """Give back what is held for this server alone; the loggers stay."""
+        ...
+
 
 def make_access_log(settings: Settings, runtime: Runtime) -> AccessLog | None:
     """What the settings ask for, or None if that is nothing. Call it in the worker, after `logs.configure`.
@@ -160,6 +164,9 @@ class LineAccessLog:
             self._target.write_line(_encode_json(head | facts))
         else:
             self._logger.info("%s", _encode_json(facts))
+
+    def close(self) -> None:
+        """Nothing: targets belong to the logger."""
 
 
 _encode_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -411,6 +418,9 @@ class CustomAccessLog:
         task = self._spawn(call)
         if not is_over:
             self._tasks.add(task)
+
+    def close(self) -> None:
+        """Nothing: what is being logged ends by itself."""
 
     def _scope(self, record: AccessRecord) -> dict[str, Any]:
         scope = {

@@ -12,10 +12,12 @@ import logging
 import signal
 from collections.abc import Sequence
 
+from ..config.errors import TLSConfigError
 from ..config.settings import Settings
 from ..config.sockets import Listener
 from .application import ApplicationError, LoadedApplication, load_application
 from .errors import LifespanFailureError, LifespanTimeoutError
+from .logs import LogConfigurationError
 from .privileges import drop_privileges
 from .supervision import Failure, Supervisor
 
@@ -80,6 +82,10 @@ def _serve(
             supervisor.failed(Failure.STARTUP, str(error))
             return EXIT_NOT_READY
         return EXIT_FAILED
+    except (LogConfigurationError, TLSConfigError) as error:
+        # What could not be found wrong before: files change, and the user's own hooks are called here.
+        supervisor.failed(Failure.STARTUP, str(error))
+        return EXIT_NOT_READY
     return EXIT_CLEAN
 
 

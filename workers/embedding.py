@@ -11,77 +11,126 @@ import logging
 import socket
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..config.binds import Bind, BindKind
 from ..config.config import Config
+from ..config.settings import Settings
 from ..config.sockets import Listener, Sockets, remove_socket_file, socket_url
 from . import logs
-from .application import classify
+from .application import LoadedApplication, classify
 from .runtime import Runtime
 from .server import Server
-from .supervision import Unsupervised
+from .supervision import DrainReason, Unsupervised
 from .wrapping import make_server
 
+logger = logging.getLogger("hypercorn.error")
 
-@dataclass
+#: What a cancelled server gets beyond `graceful_timeout` for its own end, in seconds.
+_END_SECONDS = 1.0
+
+
 class Embedded:
-    """A server that is ready to `serve`, and the sockets that it owns."""
+    """An application with open sockets, and, once there is a loop for it, its server.
 
-    server: Server
-    listeners: list[Listener]
-    sockets: Sockets
-
-    @property
-    def urls(self) -> list[str]:
-        """Where it can be reached, with the ports that the kernel chose."""
-        return [socket_url(listener.sock, listener.secure) for listener in self.listeners]
-
-    def close(self) -> None:
-        """Close the sockets, and remove the files of Unix sockets. Does not block."""
-        paths = [_socket_file(listener.sock) for listener in self.listeners]
-        for sock in (*(listener.sock for listener in self.listeners), *self.sockets.quic_sockets):
-            sock.close()
-        for path in filter(None, paths):
-            remove_socket_file(path)
-
-
-def embed(
-    application: Callable[..., Any], config: Config, runtime: Runtime, mode: Literal["asgi", "wsgi"] | None
-) -> Embedded:
-    """Open the sockets of `config` and make a server for `application`.
+    Args:
+        application: what to serve.
+        config: the number and class of workers have no effect.
+        sockets: to serve instead of those that `config` names; they are closed at the end too.
 
     Raises:
         ConfigError: the configuration is not valid.
-        BindError: a bind cannot be opened.
+        LogConfigurationError: a log file cannot be opened, or a setting of the log is wrong.
+        BindError: a bind cannot be opened. Whatever happens, nothing stays open.
     """
-    _warn_of_ignored(config)
-    settings = config.resolve()
-    if not logging.getLogger(logs.ERROR).handlers:
-        logs.configure(settings)
-    sockets = config.create_sockets()
-    _prepare(sockets, settings.backlog)
-    server = make_server(classify(application, mode), settings, runtime, Unsupervised())
-    return Embedded(server, list(_listeners(sockets)), sockets)
+
+    def __init__(
+        self, application: LoadedApplication, config: Config, sockets: Sockets | None = None
+    ) -> None:
+        self.application = application
+        self.settings: Settings = config.resolve()
+        self.has_started = False
+        logs.configure(self.settings, is_guest=True)
+        self._sockets = config.create_sockets() if sockets is None else sockets
+        # Files of sockets that others made, or passed to us, are theirs.
+        binds = (*self.settings.bind, *self.settings.insecure_bind) if sockets is None else ()
+        self._own_paths = {bind.path for bind in binds if bind.kind is BindKind.UNIX}
+        try:
+            _prepare(self._sockets, self.settings.backlog)
+            self.listeners = list(_listeners(self._sockets))
+            #: Where it can be reached, with the ports that the kernel chose.
+            self.urls = [socket_url(listener.sock, listener.secure) for listener in self.listeners]
+        except BaseException:
+            self.close()
+            raise
+
+    def make_server(self, runtime: Runtime) -> Server:
+        """The server for this loop; once only."""
+        return make_server(self.application, self.settings, runtime, Unsupervised())
+
+    def started(self) -> None:
+        """Connections are being accepted."""
+        self.has_started = True
+        for url in self.urls:
+            logger.info("Running on %s (CTRL + C to quit)", url)
+
+    @property
+    def seconds_to_end(self) -> float:
+        """What a cancelled server may take: applications to clean up, and the lifespan to shut down."""
+        return min(self.settings.graceful_timeout, self.settings.shutdown_timeout) + _END_SECONDS
+
+    def close(self) -> None:
+        """Close the sockets, and remove the files of Unix sockets. Does not block."""
+        for sock in _stream_sockets(self._sockets):
+            path = _socket_file(sock)
+            sock.close()
+            if path is not None and path in self._own_paths:
+                remove_socket_file(path)
+        for sock in self._sockets.quic_sockets:
+            sock.close()
+
+
+class Stopper:
+    """Drains a server at the first call, gracefully; another call makes it quick."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._was_asked = False
+
+    def __call__(self) -> None:
+        self._server.drain(DrainReason.QUICK if self._was_asked else DrainReason.STOP)
+        self._was_asked = True
+
+
+def classify_for_serving(
+    application: Callable[..., Any], config: Config, mode: Literal["asgi", "wsgi"] | None
+) -> LoadedApplication:
+    """What `serve` looks at before anything else; warns of what it ignores in the name of its caller.
+
+    Raises:
+        ApplicationError: `application` is neither ASGI nor WSGI.
+    """
+    for name, is_set in (("workers", config.workers != 1), ("debug", config.debug)):
+        if is_set:
+            warnings.warn(
+                f"the setting {name} has no effect with serve: the process and its event loop are yours",
+                Warning,
+                stacklevel=3,
+            )
+    return classify(application, mode)
 
 
 def _prepare(sockets: Sockets, backlog: int) -> None:
     """`create_sockets` may be the user's own, and Hypercorn's gives inheritable sockets that do not listen yet."""
-    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+    for sock in _stream_sockets(sockets):
         sock.set_inheritable(False)
         sock.setblocking(False)
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.listen(backlog)
 
 
-def _warn_of_ignored(config: Config) -> None:
-    if config.workers != 1:
-        warnings.warn(
-            "workers has no effect with serve(): it is one server in your loop", Warning, stacklevel=4
-        )
-    if config.debug:
-        warnings.warn("debug has no effect with serve(): the event loop is yours", Warning, stacklevel=4)
+def _stream_sockets(sockets: Sockets) -> tuple[socket.socket, ...]:
+    return (*sockets.secure_sockets, *sockets.insecure_sockets)
 
 
 def _listeners(sockets: Sockets) -> Iterator[Listener]:
@@ -93,5 +142,7 @@ def _listeners(sockets: Sockets) -> Iterator[Listener]:
 
 
 def _socket_file(sock: socket.socket) -> str | None:
+    if sock.family != socket.AF_UNIX or sock.fileno() < 0:
+        return None
     name = sock.getsockname()
-    return name if sock.family == socket.AF_UNIX and isinstance(name, str) and name else None
+    return name if isinstance(name, str) and name else None

@@ -46,7 +46,7 @@ class Lifespan:
         self._received_startup = False
         self._received_shutdown = False
         self._failure: LifespanFailureError | None = None
-        self._task: Task | None = None
+        self.task: Task | None = None
         self.supported = True
 
     async def startup(self, timeout: float) -> None:
@@ -56,7 +56,7 @@ class Lifespan:
             LifespanTimeoutError: it is not done within `timeout` seconds.
             LifespanFailureError: it says that it failed, or raised.
         """
-        self._task = self._runtime.spawn(self._run)
+        self.task = self._runtime.spawn(self._run)
         if not await self._runtime.wait(self._startup, timeout):
             self.cancel()
             raise LifespanTimeoutError("startup")
@@ -77,8 +77,8 @@ class Lifespan:
 
     def cancel(self) -> None:
         """Stop the application's lifespan call, as when the server itself is cancelled."""
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     async def _run(self) -> None:
         scope = {

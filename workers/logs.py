@@ -45,7 +45,7 @@ def configure(settings: Settings, *, is_guest: bool = False) -> None:
     handlers that others attached stay.
 
     Args:
-        is_guest: the process is somebody else's program: a logger that it gave handlers is left alone.
+        is_guest: the process is somebody else's program: a logger that it gave handlers gets no stream beside them.
 
     Raises:
         LogConfigurationError: a file cannot be opened, the log configuration is missing or wrong, or
@@ -56,9 +56,9 @@ def configure(settings: Settings, *, is_guest: bool = False) -> None:
         check_format(settings.access_log_format)
     if settings.statsd_host is not None:
         parse_statsd_host(settings.statsd_host)
-    if not (is_guest and _others(logging.getLogger(ERROR))):
+    if not (is_guest and _is_taken(ERROR, settings.errorlog)):
         attach(ERROR, settings.errorlog, sys.stderr, settings)
-    if settings.accesslog is not None and not (is_guest and _others(logging.getLogger(ACCESS))):
+    if settings.accesslog is not None and not (is_guest and _is_taken(ACCESS, settings.accesslog)):
         attach(ACCESS, settings.accesslog, sys.stdout, settings)
     apply_logconfig(settings)
 
@@ -152,6 +152,12 @@ def attach(name: str, target: logging.Logger | str | None, stream: TextIO, setti
 def _others(logger: logging.Logger) -> list[logging.Handler]:
     """The handlers of `logger` that are not ours."""
     return [h for h in logger.handlers if not isinstance(h, LogTarget | ForwardTarget | _Silence)]
+
+
+def _is_taken(name: str, target: logging.Logger | str | None) -> bool:
+    """Whether the program itself has seen to this logger, and does not ask for a file or logger as well."""
+    others = _others(logging.getLogger(name))
+    return target in (None, "-") and any(type(h).__module__.partition(".")[0] != "hypercorn" for h in others)
 
 
 def _has_logconfig(settings: Options) -> bool:

@@ -191,6 +191,16 @@ class Server:
             self._lifespan.cancel()
         if self._ticker is not None:
             self._ticker.cancel()
+        if self._access_log is not None:
+            self._access_log.close()
+
+    @property
+    def tasks(self) -> list[Task]:
+        """After `serve`: what has been cancelled and may not have ended yet."""
+        tasks = [self._ticker, *(exchange.task for exchange in self.running)]
+        if self._lifespan is not None:
+            tasks.append(self._lifespan.task)
+        return [task for task in tasks if task is not None]
 
     def _on_channel(self) -> None:
         instructions = self.supervisor.instructions()

@@ -76,7 +76,8 @@ class StatsdAccessLog:
         for handler in [handler for handler in logger.handlers if isinstance(handler, StatsdHandler)]:
             logger.removeHandler(handler)
             handler.close()
-        logger.addHandler(StatsdHandler(self._statsd))
+        self._handler = StatsdHandler(self._statsd)
+        logger.addHandler(self._handler)
 
     def log(self, record: AccessRecord) -> None:
         if self._lines is not None:
@@ -87,6 +88,13 @@ class StatsdAccessLog:
         self._statsd.send("hypercorn.requests", 1, "c")
         if record.status:
             self._statsd.send(f"hypercorn.request.status.{record.status}", 1, "c")
+
+    def close(self) -> None:
+        """Send no more: the socket is closed."""
+        logging.getLogger(ERROR).removeHandler(self._handler)
+        self._handler.close()
+        if self._lines is not None:
+            self._lines.close()
 
 
 class StatsdHandler(logging.Handler):

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from ..config.tls import TLSConfigError, own_certificate
+from ..config.errors import TLSConfigError
+from ..config.tls import own_certificate
 from .certificates import subject_of
 
 logger = logging.getLogger("hypercorn.error")
@@ -221,6 +222,16 @@ def _reason(error: ssl.SSLError) -> str:
 
 _Signature = tuple[tuple[int, int, int, int, int] | None, ...]
 
+#: What every context gets. A handshake in the middle of a TLS 1.2 connection serves nobody but attackers (TLS 1.3
+#: has none); the rest is what the standard library's defaults for servers have.
+_OPTIONS = (
+    ssl.OP_NO_RENEGOTIATION
+    | ssl.OP_NO_COMPRESSION
+    | ssl.OP_CIPHER_SERVER_PREFERENCE
+    | ssl.OP_SINGLE_DH_USE
+    | ssl.OP_SINGLE_ECDH_USE
+    | ssl.OP_ENABLE_MIDDLEBOX_COMPAT
+)
 #: How often the files are looked at, in seconds.
 _LOOK_INTERVAL = 1.0
 
@@ -287,8 +298,8 @@ class TLSContexts:
         context = self._make()
         if context is None:
             raise TLSConfigError("create_ssl_context gave no context for a listener that speaks TLS")
-        # Also for contexts that users make themselves; TLSLayer.send relies on it.
-        context.options |= ssl.OP_NO_RENEGOTIATION
+        # Also for contexts that users make themselves; TLSLayer.send relies on one of them.
+        context.options |= _OPTIONS
         return context
 
     def _complain(self, error: Exception) -> None:

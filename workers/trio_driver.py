@@ -2,6 +2,7 @@
 
 trio has no readiness callbacks, only tasks that wait; so each watched socket has one task that waits for
 readability and calls back, and, only while something cannot be written at once, a second one for writability.
+No task of the server's is interrupted by a KeyboardInterrupt, which trio then raises in the main task.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class _Watch:
         if self._resumed is not None:
             self._resumed.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         while not self._closed:
             if not self.armed:
@@ -80,6 +82,7 @@ class _Spawned:
     def cancel(self) -> None:
         self._scope.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         with self._scope:
             try:
@@ -161,5 +164,6 @@ class TrioRuntime:
         return await trio.to_thread.run_sync(function)
 
 
+@trio.lowlevel.enable_ki_protection
 async def _call(callback: Callable[[], None]) -> None:
     callback()

@@ -6,21 +6,27 @@ request bodies and has a thread pool; this one gathers the request body, up to a
 
 from __future__ import annotations
 
+import inspect
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from .config.version import __version__
+from .workers.application import LoadedApplication, classify
 from .workers.wsgi_environ import constant_environ, make_environ
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .config import Config
     from .typing import (
+        AppWrapper,
         ASGIFramework,
         ASGIReceiveCallable,
         ASGISendCallable,
         ASGISendEvent,
+        Framework,
         HTTPScope,
         Scope,
         WebsocketCloseEvent,
@@ -215,3 +221,39 @@ def wrap(app: ASGIFramework | WSGIFramework, mode: str, max_body_size: int) -> A
     if mode == "wsgi":
         return WSGIWrapper(cast("WSGIFramework", app), max_body_size)
     return ASGIWrapper(cast("ASGIFramework", app))
+
+
+def unwrap(
+    app: AppWrapper | Framework,
+    config: Config,
+    call: Callable[[AppWrapper, Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]],
+) -> LoadedApplication:
+    """What the server is to serve for `app`, wrapped or not.
+
+    Args:
+        call: calls wrappers other than those above, or with another limit than that of `config`.
+
+    Raises:
+        ApplicationError: it is neither a wrapper nor ASGI nor WSGI.
+    """
+    if isinstance(app, ASGIWrapper) and type(app) is ASGIWrapper:
+        return LoadedApplication(app.app, "asgi")
+    if (
+        isinstance(app, WSGIWrapper)
+        and type(app) is WSGIWrapper
+        and app.max_body_size == config.wsgi_max_body_size
+    ):
+        return LoadedApplication(app.app, "wsgi")
+    if _is_wrapper(app):
+        return LoadedApplication(partial(call, cast("AppWrapper", app)), "asgi")
+    return classify(app)
+
+
+def _is_wrapper(app: object) -> bool:
+    """Whether it wants to be called as the wrappers are, with five arguments and not with fewer."""
+    try:
+        signature = inspect.signature(cast("Callable[..., Any]", app))
+        signature.bind(*range(5))
+    except (TypeError, ValueError):
+        return False
+    return all(kind.kind is not kind.VAR_POSITIONAL for kind in signature.parameters.values())

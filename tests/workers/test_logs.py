@@ -101,15 +101,24 @@ def test_configure_again_replaces_only_ours(tmp_path: Path) -> None:
     assert len(error.handlers) == 2
 
 
-def test_guest_leaves_the_loggers_of_its_host_alone(tmp_path: Path) -> None:
+def test_guest_leaves_the_loggers_of_its_host_alone(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
     error.addHandler(logging.StreamHandler(stream))
-    made: Any = Settings(errorlog=str(tmp_path / "error"), accesslog=str(tmp_path / "access"))
+    made: Any = Settings(errorlog="-")
     logs.configure(made, is_guest=True)
     error.warning("hello")
     assert stream.getvalue() == "hello\n"
-    assert not (tmp_path / "error").exists()
-    assert (tmp_path / "access").exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_guest_logs_to_a_file_that_its_host_asks_for(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    error.addHandler(logging.StreamHandler(stream))
+    made: Any = Settings(errorlog=str(tmp_path / "error"))
+    logs.configure(made, is_guest=True)
+    error.warning("hello")
+    assert stream.getvalue() == "hello\n"
+    assert (tmp_path / "error").read_text().endswith("[WARNING] hello\n")
 
 
 def test_no_error_log(capfd: pytest.CaptureFixture[str]) -> None:

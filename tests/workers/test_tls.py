@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import trustme
 
-from hypercorn.config.tls import TLSConfigError, create_ssl_context, watched_files
+from hypercorn.config.errors import TLSConfigError
+from hypercorn.config.tls import create_ssl_context, watched_files
 from hypercorn.workers.tls import TLSContexts, TLSError, TLSHandshakeError, TLSLayer
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -563,8 +564,10 @@ class TestRenewal:
         assert "RuntimeError: vault is sealed" in caplog.records[0].getMessage()
         assert "gave no context" in caplog.records[1].getMessage()
 
-    def test_a_hook_s_context_may_not_renegotiate(self, pem: str) -> None:
+    def test_a_hook_s_context_may_not_renegotiate_nor_compress(self, pem: str) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
-        assert not context.options & ssl.OP_NO_RENEGOTIATION
-        assert TLSContexts(lambda: context, ()).current.options & ssl.OP_NO_RENEGOTIATION
+        context.options = ssl.Options(0)
+        served = TLSContexts(lambda: context, ()).current
+        for option in (ssl.OP_NO_RENEGOTIATION, ssl.OP_NO_COMPRESSION, ssl.OP_CIPHER_SERVER_PREFERENCE):
+            assert served.options & option

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..app_wrappers import InvalidPathError, WSGIWrapper
 
 if TYPE_CHECKING:
-    from ..typing import ASGIReceiveCallable, ASGISendCallable, Scope, WSGIFramework
+    from ..typing import AppWrapper, ASGIReceiveCallable, ASGISendCallable, Scope, WSGIFramework
 
 __all__ = ["MAX_BODY_SIZE", "AsyncioWSGIMiddleware", "InvalidPathError", "TrioWSGIMiddleware"]
 
@@ -33,18 +33,7 @@ class AsyncioWSGIMiddleware:
         self.max_body_size = max_body_size
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        loop = asyncio.get_running_loop()
-
-        async def spawn(function: Callable[..., Any], *args: Any) -> Any:
-            return await loop.run_in_executor(None, function, *args)
-
-        def call(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-            async def run() -> Any:
-                return await function(*args)
-
-            return asyncio.run_coroutine_threadsafe(run(), loop).result()
-
-        await self.wsgi_app(scope, receive, send, spawn, call)
+        await call_in_asyncio(self.wsgi_app, scope, receive, send)
 
 
 class TrioWSGIMiddleware:
@@ -55,6 +44,31 @@ class TrioWSGIMiddleware:
         self.max_body_size = max_body_size
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        import trio
+        await call_in_trio(self.wsgi_app, scope, receive, send)
 
-        await self.wsgi_app(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+
+async def call_in_asyncio(
+    app: AppWrapper, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    """Call a wrapped application with what it needs of the asyncio loop that runs."""
+    loop = asyncio.get_running_loop()
+
+    async def spawn(function: Callable[..., Any], *args: Any) -> Any:
+        return await loop.run_in_executor(None, function, *args)
+
+    def call(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        async def run() -> Any:
+            return await function(*args)
+
+        return asyncio.run_coroutine_threadsafe(run(), loop).result()
+
+    await app(scope, receive, send, spawn, call)
+
+
+async def call_in_trio(
+    app: AppWrapper, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    """Call a wrapped application with what it needs of trio."""
+    import trio
+
+    await app(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)

@@ -1,0 +1,645 @@
+"""`hypercorn.asyncio.serve` and `hypercorn.trio.serve` inside other programs: starts, ends, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import uvloop
+
+import hypercorn.asyncio
+import hypercorn.trio
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import BindError, Config, ConfigError, Sockets
+from hypercorn.trio.run import worker_serve as trio_worker_serve
+from hypercorn.utils import LifespanFailureError, wrap_app
+from hypercorn.workers.application import ApplicationError
+from hypercorn.workers.logs import LogConfigurationError
+
+
+def make_config(**settings: Any) -> Config:
+    return Config.from_mapping({"bind": "127.0.0.1:0", "errorlog": None, **settings})
+
+
+class App:
+    """Answers with 2 bytes; notes what becomes of it."""
+
+    def __init__(self, *, waits: bool = False, slow_start: bool = False, cleanup_steps: int = 0) -> None:
+        self.events: list[str] = []
+        self.waits = waits
+        self.slow_start = slow_start
+        self.cleanup_steps = cleanup_steps
+        self.called: Callable[[], None] = lambda: None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        self.events.append("request")
+        self.called()
+        try:
+            if self.waits:
+                await receive()
+                await receive()
+        finally:
+            self.events.append("done")
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "lifespan.startup"
+        self.events.append("startup")
+        if self.slow_start:
+            self.called()
+            await receive()
+        await send({"type": "lifespan.startup.complete"})
+        assert (await receive())["type"] == "lifespan.shutdown"
+        self.events.append("shutdown")
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def port_of(urls: list[str]) -> int:
+    return int(urls[0].rpartition(":")[2])
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def get(port: int, path: str = "/") -> bytes:
+    """For threads."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
+def descriptors() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+@pytest.fixture(params=list(LOOPS))
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Run a coroutine on each loop, in its debug mode, and look at what is left in the loop."""
+
+    def run_until_complete(main: Coroutine[Any, Any, None]) -> None:
+        async def checked() -> None:
+            before = asyncio.all_tasks()
+            await asyncio.wait_for(main, 20)
+            assert asyncio.all_tasks() == before
+
+        problems: list[dict[str, Any]] = []
+        with asyncio.Runner(debug=True, loop_factory=LOOPS[request.param]) as runner:
+            runner.get_loop().set_exception_handler(lambda _, context: problems.append(context))
+            runner.run(checked())
+        assert not problems
+
+    return run_until_complete
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: Callable[..., Any], config: Config, **arguments: Any
+) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
+    ready: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(hypercorn.asyncio.serve(app, config, ready=ready.set_result, **arguments))
+    await asyncio.wait((ready, task), return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        await task
+    try:
+        yield port_of(ready.result()), task
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+class TestStop:
+    def test_gracefully_by_the_trigger(self, run: Any) -> None:
+        async def main() -> None:
+            app, stop = App(), asyncio.Event()
+            async with serving(app, make_config(), shutdown_trigger=stop.wait) as (port, task):
+                assert b" 200 " in await asyncio.to_thread(get, port)
+                stop.set()
+                await task
+            assert app.events == ["startup", "request", "done", "shutdown"]
+            assert is_refused(port)
+
+        run(main())
+
+    def test_by_a_trigger_that_returns_at_once(self, run: Any) -> None:
+        async def main() -> None:
+            app = App()
+            await hypercorn.asyncio.serve(app, make_config(), shutdown_trigger=lambda: asyncio.sleep(0))
+            assert app.events == ["startup", "shutdown"]
+
+        run(main())
+
+    def test_by_a_trigger_that_raises(self, run: Any) -> None:
+        async def main() -> None:
+            app = App()
+
+            async def trigger() -> None:
+                raise OSError("mine")
+
+            with pytest.raises(OSError, match="mine"):
+                await hypercorn.asyncio.serve(app, make_config(), shutdown_trigger=trigger)
+            assert app.events == ["startup", "shutdown"]
+
+        run(main())
+
+    def test_not_by_a_future_that_nobody_sets(self, run: Any) -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            async with serving(App(), make_config(), shutdown_trigger=loop.create_future) as (port, _):
+                assert b" 200 " in await asyncio.to_thread(get, port)
+
+        run(main())
+
+    def test_by_cancellation(self, run: Any) -> None:
+        async def main() -> None:
+            app = App(waits=True)
+            called = asyncio.Event()
+            app.called = called.set
+            async with serving(app, make_config()) as (port, task):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+                await called.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                with contextlib.suppress(ConnectionError):
+                    assert b" 200 " not in await reader.read()
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            assert app.events == ["startup", "request", "done", "shutdown"]
+            assert is_refused(port)
+
+        run(main())
+
+    def test_by_cancellation_while_it_starts(self, run: Any) -> None:
+        async def main() -> None:
+            app = App(slow_start=True)
+            called = asyncio.Event()
+            app.called = called.set
+            task = asyncio.create_task(hypercorn.asyncio.serve(app, make_config()))
+            await called.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert app.events == ["startup"]
+
+        run(main())
+
+    def test_a_second_cancellation_does_not_wait_for_the_application(self, run: Any) -> None:
+        async def main() -> None:
+            asked = asyncio.Event()
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                await receive()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                asked.set()
+                await asyncio.get_running_loop().create_future()
+
+            async with serving(app, make_config(graceful_timeout=60.0)) as (_, task):
+                task.cancel()
+                await asked.wait()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+        run(main())
+
+    def test_after_max_requests(self, run: Any) -> None:
+        async def main() -> None:
+            app = App()
+            async with serving(app, make_config(max_requests=2)) as (port, task):
+                await asyncio.to_thread(get, port)
+                await asyncio.to_thread(get, port)
+                await task
+            assert app.events.count("request") == 2
+            assert app.events[-1] == "shutdown"
+
+        run(main())
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_by_a_signal_whose_action_comes_back(self, run: Any, number: signal.Signals) -> None:
+        before = signal.getsignal(signal.SIGTERM)
+
+        async def main() -> None:
+            inside = signal.getsignal(number)
+            app = App()
+            async with serving(app, make_config()) as (_, task):
+                os.kill(os.getpid(), number)
+                await task
+            assert app.events == ["startup", "shutdown"]
+            assert signal.getsignal(number) is inside
+
+        run(main())
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_leaves_the_loops_own_handler_in_place(self, run: Any) -> None:
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            received = asyncio.Event()
+            loop.add_signal_handler(signal.SIGTERM, received.set)
+            async with serving(App(), make_config()) as (_, task):
+                os.kill(os.getpid(), signal.SIGTERM)
+                await task
+            await received.wait()
+            received.clear()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await received.wait()
+            loop.remove_signal_handler(signal.SIGTERM)
+
+        run(main())
+
+    def test_leaves_signals_alone_when_it_has_a_trigger(self, run: Any) -> None:
+        async def main() -> None:
+            before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+            async with serving(App(), make_config(), shutdown_trigger=asyncio.Event().wait):
+                after = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+            assert after == before
+
+        run(main())
+
+    def test_by_ctrl_c_of_a_program_with_a_trigger(self) -> None:
+        app = App()
+
+        def ready(_: list[str]) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+        async def main() -> None:
+            await hypercorn.asyncio.serve(
+                app, make_config(), shutdown_trigger=asyncio.Event().wait, ready=ready
+            )
+
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(main(), debug=True)
+        assert app.events == ["startup", "shutdown"]
+
+
+class TestSurroundings:
+    def test_several_servers_in_one_loop(self, run: Any) -> None:
+        async def main() -> None:
+            async with (
+                serving(App(), make_config()) as (first, task),
+                serving(App(), make_config()) as (second, _),
+            ):
+                assert first != second
+                assert b" 200 " in await asyncio.to_thread(get, first)
+                task.cancel()
+                await asyncio.wait((task,))
+                assert is_refused(first)
+                assert b" 200 " in await asyncio.to_thread(get, second)
+
+        run(main())
+
+    def test_starts_and_stops_without_growing(self, run: Any) -> None:
+        def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("200 OK", [("content-length", "2")])
+            return [b"ok"]
+
+        async def main() -> None:
+            async def once(app: Callable[..., Any]) -> None:
+                stop = asyncio.Event()
+                config = make_config(statsd_host="127.0.0.1:9", accesslog=os.devnull)
+                async with serving(app, config, shutdown_trigger=stop.wait) as (port, task):
+                    assert b" 200 " in await asyncio.to_thread(get, port)
+                    stop.set()
+                    await task
+
+            for app in (App(), wsgi):
+                await once(app)
+                before = descriptors(), threading.active_count()
+                for _ in range(25):
+                    await once(app)
+                after = descriptors(), threading.active_count()
+                assert after[0] <= before[0]
+                assert after[1] <= before[1] + 8  # of asyncio's own pool, and threads on their way out
+
+        run(main())
+
+    def test_in_another_thread(self) -> None:
+        urls: list[str] = []
+        started = threading.Event()
+        app = App()
+        stop: list[Callable[[], object]] = []
+
+        async def main() -> None:
+            event = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            stop.append(lambda: loop.call_soon_threadsafe(event.set))
+
+            def ready(given: list[str]) -> None:
+                urls.extend(given)
+                started.set()
+
+            task = asyncio.create_task(hypercorn.asyncio.serve(app, make_config(), ready=ready))
+            await event.wait()
+            task.cancel()
+            await asyncio.wait((task,))
+
+        thread = threading.Thread(target=lambda: asyncio.run(main()))
+        thread.start()
+        assert started.wait(10)
+        assert b" 200 " in get(port_of(urls))
+        stop[0]()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert app.events[-1] == "shutdown"
+
+    def test_sockets_of_a_subclass(self, run: Any) -> None:
+        class Mine(Config):
+            def create_sockets(self) -> Sockets:
+                sock = socket.create_server(("127.0.0.1", 0))
+                self.made = sock
+                return Sockets([], [sock], [])
+
+        async def main() -> None:
+            config = Mine()
+            config.errorlog = None
+            async with serving(App(), config) as (port, _):
+                assert port == config.made.getsockname()[1]
+                assert b" 200 " in await asyncio.to_thread(get, port)
+            assert config.made.fileno() == -1
+
+        run(main())
+
+    def test_wrapped_applications_on_given_sockets(self, run: Any) -> None:
+        def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("200 OK", [("content-length", "2")])
+            return [b"ok"]
+
+        async def custom(scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
+            if scope["type"] == "http":
+                await App()(scope, receive, send)
+
+        async def main() -> None:
+            for app in (wrap_app(App(), 10, None), wrap_app(wsgi, 10, "wsgi"), custom, App()):
+                sock = socket.socket()
+                sock.bind(("127.0.0.1", 0))
+                stop = asyncio.Event()
+                task = asyncio.create_task(
+                    worker_serve(
+                        app, make_config(), sockets=Sockets([], [sock], []), shutdown_trigger=stop.wait
+                    )
+                )
+                port = sock.getsockname()[1]
+                await asyncio.sleep(0)
+                assert b" 200 " in await asyncio.to_thread(get, port)
+                stop.set()
+                await task
+                assert sock.fileno() == -1
+
+        run(main())
+
+    def test_warns_of_what_it_ignores_in_the_callers_name(self, run: Any) -> None:
+        async def main() -> None:
+            config = make_config(workers=2, debug=True)
+            with pytest.warns(Warning, match="workers|debug") as caught:
+                await hypercorn.asyncio.serve(App(), config, shutdown_trigger=lambda: asyncio.sleep(0))
+            assert [str(w.message).split()[2] for w in caught] == ["workers", "debug"]
+            assert {w.filename for w in caught} == {__file__}
+
+        run(main())
+
+
+class TestFailures:
+    """Whatever goes wrong before it serves: an exception, and nothing left."""
+
+    @pytest.mark.parametrize(
+        ("app", "settings", "error"),
+        [
+            (App(), {"backlog": -1}, ConfigError),
+            (App(), {"accesslog": "/nowhere/at/all"}, LogConfigurationError),
+            (App(), {"bind": ["127.0.0.1:0", "203.0.113.1:1"]}, BindError),
+            (object(), {}, ApplicationError),
+        ],
+    )
+    def test_before_the_start(self, run: Any, app: Any, settings: dict[str, Any], error: Any) -> None:
+        async def main() -> None:
+            before = descriptors()
+            with pytest.raises(error):
+                await hypercorn.asyncio.serve(app, make_config(**settings))
+            assert descriptors() == before
+
+        run(main())
+        with pytest.raises(error):
+            trio.run(hypercorn.trio.serve, app, make_config(**settings))
+
+    def test_of_the_applications_start(self, run: Any) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+        async def main() -> None:
+            before = descriptors()
+            with pytest.raises(LifespanFailureError, match="no database"):
+                await hypercorn.asyncio.serve(app, make_config())
+            assert descriptors() == before
+
+        run(main())
+        with pytest.raises(LifespanFailureError, match="no database"):
+            trio.run(hypercorn.trio.serve, app, make_config())
+
+    def test_of_the_readiness_callback(self, run: Any) -> None:
+        def ready(urls: list[str]) -> None:
+            raise OSError("mine")
+
+        async def main() -> None:
+            with pytest.raises(OSError, match="mine"):
+                await hypercorn.asyncio.serve(App(), make_config(), ready=ready)
+
+        run(main())
+
+    def test_of_listening(self, run: Any) -> None:
+        class Mine(Config):
+            def create_sockets(self) -> Sockets:
+                self.made = [socket.socket(), socket.socket(socket.AF_UNIX)]
+                self.made[0].bind(("127.0.0.1", 0))
+                return Sockets([], self.made, [])  # the second is not bound
+
+        async def main() -> None:
+            config = Mine()
+            with pytest.raises(OSError, match="Invalid argument"):
+                await hypercorn.asyncio.serve(App(), config)
+            assert [sock.fileno() for sock in config.made] == [-1, -1]
+
+        run(main())
+
+    def test_unix_socket_files_go(self, run: Any, tmp_path: Path) -> None:
+        path = tmp_path / "socket"
+
+        async def main() -> None:
+            await hypercorn.asyncio.serve(
+                App(), make_config(bind=f"unix:{path}"), shutdown_trigger=lambda: asyncio.sleep(0)
+            )
+            assert not path.exists()
+            await worker_serve(
+                App(),
+                make_config(),
+                sockets=make_config(bind=f"unix:{path}").create_sockets(),
+                shutdown_trigger=lambda: asyncio.sleep(0),
+            )
+            assert path.exists()
+
+        run(main())
+
+
+class TestTrio:
+    def test_cancelled_nursery(self) -> None:
+        app = App(waits=True)
+
+        async def main() -> None:
+            called = trio.Event()
+            app.called = called.set
+            async with trio.open_nursery() as nursery:
+                urls = await nursery.start(hypercorn.trio.serve, app, make_config())
+                stream = await trio.open_tcp_stream("127.0.0.1", port_of(urls))
+                async with stream:
+                    await stream.send_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+                    await called.wait()
+                    nursery.cancel_scope.cancel()
+            assert is_refused(port_of(urls))
+
+        trio.run(main)
+        assert app.events == ["startup", "request", "done", "shutdown"]
+
+    def test_cancelled_while_it_starts(self) -> None:
+        app = App(slow_start=True)
+
+        async def main() -> None:
+            called = trio.Event()
+            app.called = called.set
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hypercorn.trio.serve, app, make_config())
+                await called.wait()
+                nursery.cancel_scope.cancel()
+
+        trio.run(main)
+        assert app.events == ["startup"]
+
+    def test_cancellation_does_not_wait_for_ever(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await trio.sleep_forever()
+
+        async def main() -> None:
+            with trio.fail_after(10):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(hypercorn.trio.serve, app, make_config(graceful_timeout=0.0))
+                    nursery.cancel_scope.cancel()
+
+        trio.run(main)
+
+    def test_triggers(self) -> None:
+        async def raises() -> None:
+            raise OSError("mine")
+
+        async def returns() -> None:
+            return
+
+        def run(trigger: Callable[[], Awaitable[None]]) -> list[str]:
+            app = App()
+
+            async def main() -> None:
+                async with trio.open_nursery() as nursery:
+                    urls = await nursery.start(
+                        lambda task_status: hypercorn.trio.serve(
+                            app, make_config(), shutdown_trigger=trigger, task_status=task_status
+                        )
+                    )
+                    assert urls[0].startswith("http://127.0.0.1:")
+
+            trio.run(main)
+            return app.events
+
+        assert run(returns) == ["startup", "shutdown"]
+        with pytest.raises(ExceptionGroup) as caught:  # of the test's own nursery
+            run(raises)
+        assert [str(error) for error in caught.value.exceptions] == ["mine"]
+
+    def test_ctrl_c(self) -> None:
+        app = App()
+
+        class Status:
+            def started(self, value: Any = None) -> None:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        async def with_trigger() -> None:
+            await hypercorn.trio.serve(
+                app,
+                make_config(),
+                shutdown_trigger=trio.sleep_forever,
+                task_status=Status(),  # type: ignore[arg-type]
+            )
+
+        async def without() -> None:
+            await hypercorn.trio.serve(app, make_config(), task_status=Status())  # type: ignore[arg-type]
+
+        trio.run(without)
+        assert app.events == ["startup", "shutdown"]
+        with pytest.raises(KeyboardInterrupt):
+            trio.run(with_trigger)
+        assert app.events == ["startup", "shutdown"] * 2
+
+    def test_starts_and_stops_without_growing(self) -> None:
+        async def once() -> None:
+            stop = trio.Event()
+            async with trio.open_nursery() as nursery:
+                urls = await nursery.start(
+                    lambda task_status: hypercorn.trio.serve(
+                        App(), make_config(), shutdown_trigger=stop.wait, task_status=task_status
+                    )
+                )
+                assert b" 200 " in await trio.to_thread.run_sync(get, port_of(urls))
+                stop.set()
+
+        async def main() -> None:
+            await once()
+            before = descriptors(), len(trio.lowlevel.current_task().child_nurseries)
+            for _ in range(50):
+                await once()
+            assert (descriptors(), len(trio.lowlevel.current_task().child_nurseries)) == before
+
+        trio.run(main)
+
+    def test_wrapped_application_on_given_sockets(self) -> None:
+        async def main() -> None:
+            sockets = make_config().create_sockets()
+            port = sockets.insecure_sockets[0].getsockname()[1]
+            async with trio.open_nursery() as nursery:
+                await nursery.start(
+                    lambda task_status: trio_worker_serve(
+                        wrap_app(App(), 10, None), make_config(), sockets=sockets, task_status=task_status
+                    )
+                )
+                assert b" 200 " in await trio.to_thread.run_sync(get, port)
+                nursery.cancel_scope.cancel()
+            assert sockets.insecure_sockets[0].fileno() == -1
+
+        trio.run(main)
