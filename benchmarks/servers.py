@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ PACKAGES = {
         "granian[uvloop]",
         "cryptography",
         "uvloop",
+        "waitress",
     ),
 }
 
@@ -43,7 +45,7 @@ class Server:
         environment: a key of `PACKAGES`.
         program: the command's name in that environment.
         arguments: the rest of the command, from the port and the certificate (None: clear text).
-        speaks: of "http1", "h2c", "h2", "websocket", "tls".
+        speaks: of "http1", "h2c", "h2", "websocket", "tls"; or "wsgi", when it serves `wsgi_app:app`.
         package: whose version is reported.
     """
 
@@ -55,7 +57,7 @@ class Server:
     package: str
 
     def command(self, python: str, port: int, certificate: Certificate | None) -> list[str]:
-        """The whole command that serves `app:app` from the current folder on a loopback port."""
+        """The whole command that serves its application from the current folder on a loopback port."""
         return [
             str(environment(self.environment, python) / "bin" / self.program),
             *self.arguments(port, certificate),
@@ -70,12 +72,12 @@ class Server:
         ).stdout.strip()
 
 
-def _hypercorn(loop: str) -> Callable[[int, Certificate | None], list[str]]:
+def _hypercorn(loop: str, application: str = "app:app") -> Callable[[int, Certificate | None], list[str]]:
     def arguments(port: int, certificate: Certificate | None) -> list[str]:
         command = ["-b", f"127.0.0.1:{port}", "-w", "1", "-k", loop, "--backlog", "1024"]
         if certificate is not None:
             command += ["--certfile", str(certificate.certificate), "--keyfile", str(certificate.key)]
-        return [*command, "app:app"]
+        return [*command, application]
 
     return arguments
 
@@ -145,7 +147,26 @@ def _granian(port: int, certificate: Certificate | None) -> list[str]:
     return [*command, "app:app"]
 
 
+def _gthread(port: int, certificate: Certificate | None) -> list[str]:
+    command = ["-b", f"127.0.0.1:{port}", "-w", "1", "-k", "gthread", "--threads", str(_THREADS)]
+    return [*command, "--keep-alive", "30", "--log-level", "warning", "wsgi_app:app"]
+
+
+def _waitress(port: int, certificate: Certificate | None) -> list[str]:
+    return ["--listen", f"127.0.0.1:{port}", "--threads", str(_THREADS), "wsgi_app:app"]
+
+
+def _granian_wsgi(port: int, certificate: Certificate | None) -> list[str]:
+    # Its default is one thread for the application, with which it needs least.
+    command = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [*command, "--log-level", "warning", "wsgi_app:app"]
+
+
+#: What a WSGI server gets as its pool: as many as ours makes by default.
+_THREADS = min(32, (os.cpu_count() or 1) + 4)
+
 _ALL = frozenset({"http1", "h2c", "h2", "websocket", "tls"})
+_WSGI = frozenset({"wsgi"})
 
 #: The name of what every other server is compared with.
 OURS = "this server, uvloop"
@@ -182,6 +203,18 @@ SERVERS = (
     ),
     Server("gunicorn asgi, h2c", "peers", "gunicorn", _gunicorn_h2c, frozenset({"h2c"}), "gunicorn"),
     Server("granian", "peers", "granian", _granian, _ALL, "granian"),
+    Server(OURS, "ours", "hypercorn", _hypercorn("uvloop", "wsgi:wsgi_app:app"), _WSGI, "hypercorn"),
+    Server(
+        "this server, asyncio",
+        "ours",
+        "hypercorn",
+        _hypercorn("asyncio", "wsgi:wsgi_app:app"),
+        _WSGI,
+        "hypercorn",
+    ),
+    Server("gunicorn gthread", "peers", "gunicorn", _gthread, _WSGI, "gunicorn"),
+    Server("waitress", "peers", "waitress-serve", _waitress, _WSGI, "waitress"),
+    Server("granian", "peers", "granian", _granian_wsgi, _WSGI, "granian"),
 )
 
 

@@ -56,6 +56,7 @@ _HTTP1_TLS = frozenset({"http1", "tls"})
 _H2C = frozenset({"h2c"})
 _H2_TLS = frozenset({"h2", "tls"})
 _WEBSOCKET = frozenset({"websocket"})
+_WSGI = frozenset({"wsgi"})
 
 WORKS = (
     Work("small answer", "wrk", "/"),
@@ -67,6 +68,10 @@ WORKS = (
     Work("WebSocket echo 64 B", "websocket", "64", _WEBSOCKET),
     Work("WebSocket echo 64 KB", "websocket", "65536", _WEBSOCKET),
     Work("HTTP/2 clear, small", "h2load", "/", _H2C, 16, ("-m", "16")),
+    Work("WSGI, small answer", "wrk", "/", _WSGI),
+    Work("WSGI, browser's head", "wrk", "/", _WSGI, options=_script("browser.lua")),
+    Work("WSGI, 10 KB upload", "wrk", "/upload", _WSGI, options=_script("upload.lua")),
+    Work("WSGI, stream of 20", "wrk", "/stream", _WSGI),
     Work("TLS, small answer", "wrk", "/", _HTTP1_TLS),
     Work("HTTP/2 TLS, small", "h2load", "/", _H2_TLS, 16, ("-m", "16")),
 )
