@@ -31,6 +31,9 @@ Message = dict[str, Any]
 
 #: How much of a file is read, and held, at a time.
 FILE_PIECE = 1 << 18
+#: How much one response may send before others get their turn: a peer that reads as fast as the application sends,
+#: or content that is dropped (HEAD), never makes `send()` wait.
+TURN_SIZE = 1 << 20
 
 
 class State(enum.Enum):
@@ -75,6 +78,7 @@ class HTTPExchange:
         "_state",
         "_stream_id",
         "_trailers",
+        "_turn_ends",
         "bytes_sent",
         "deadline",
         "is_closed",
@@ -102,6 +106,8 @@ class HTTPExchange:
         self._send_event: Event | None = None
         self._sends_trailers = False
         self._trailers: Fields = []
+        #: The value of `bytes_sent` at which others get their turn.
+        self._turn_ends = TURN_SIZE
         self._state = _HEAD
         self.is_closed = False
         self.bytes_sent = 0
@@ -328,6 +334,9 @@ class HTTPExchange:
                 connection.flush_soon()
         if connection.is_blocked or not connection.engine.can_send(self._stream_id):
             await self._wait_writable()
+        elif self.bytes_sent >= self._turn_ends:
+            self._turn_ends = self.bytes_sent + TURN_SIZE
+            await connection.runtime.sleep(0)
 
     async def _wait_writable(self) -> None:
         connection = self._connection
