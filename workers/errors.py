@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 
 def is_failure(error: BaseException, cancelled: type[BaseException]) -> bool:
     """Whether `error`, raised by an application, is its failure; what else there is must pass to the loop.
@@ -13,7 +15,8 @@ def is_failure(error: BaseException, cancelled: type[BaseException]) -> bool:
         return True
     passing = (cancelled, KeyboardInterrupt, GeneratorExit)
     if isinstance(error, BaseExceptionGroup):
-        return error.subgroup(passing) is None
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return group.subgroup(passing) is None
     return not isinstance(error, passing)
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import array
 import socket
+import sys
 
-try:
+if sys.platform == "win32":
+
+    def untaken(sock: socket.socket) -> int:
+        """Bytes that the peer has not acknowledged; 0 where the system does not tell."""
+        return 0
+
+else:
     from fcntl import ioctl
     from termios import TIOCOUTQ
-except ImportError:  # Windows
-    ioctl = None  # type: ignore[assignment]
 
-
-def untaken(sock: socket.socket) -> int:
-    """Bytes that the peer has not acknowledged; 0 where the system does not tell."""
-    if ioctl is None:
-        return 0
-    size = array.array("i", [0])
-    try:
-        ioctl(sock.fileno(), TIOCOUTQ, size)
-    except OSError:
-        return 0
-    return size[0]
+    def untaken(sock: socket.socket) -> int:
+        """Bytes that the peer has not acknowledged; 0 where the system does not tell."""
+        size = array.array("i", [0])
+        try:
+            ioctl(sock.fileno(), TIOCOUTQ, size)
+        except OSError:
+            return 0
+        return size[0]

@@ -99,7 +99,10 @@ class HeadWriter:
             self._renew_defaults()
         elif self._status == status and self._fields == fields:
             return self._head
-        head = self._make(status, fields)
+        try:
+            head = self._make(status, fields)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise LocalProtocolError("the response fields are not pairs of bytes") from error
         # A copy, down to the pairs: the caller may change its list.
         self._fields = [(name, value) for name, value in fields]
         self._status = status
