@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,3 +185,52 @@ def start(application: Path) -> Iterator[Callable[..., Arbiter]]:
         assert_none_left(arbiter.pid)
     assert not list(application.rglob("*.sock"))
     assert not list(application.rglob("*.pid"))
+
+
+class Served(Arbiter):
+    """A server that a module's tests share."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port()}"
+
+
+@contextmanager
+def serving(*arguments: str, failure: str = "") -> Iterator[Served]:
+    process = subprocess.Popen(
+        [*COMMAND, "-b", "127.0.0.1:0", *arguments],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    served = Served(process, Path())
+    reader = threading.Thread(target=served.read)
+    reader.start()
+    try:
+        served.port()
+        yield served
+        if process.poll() is None:
+            served.signal(signal.SIGTERM)
+        assert served.ends() == 0, served.text()
+    finally:
+        process.kill()
+        process.wait()
+        reader.join(PATIENCE)
+        assert process.stderr is not None
+        process.stderr.close()
+    expected = len(re.findall(failure, served.text())) if failure else 0
+    chained = served.text().count("During handling of the above exception")
+    assert served.text().count("Traceback") - chained <= expected, served.text()
+    assert_none_left(process.pid)
+
+
+@pytest.fixture(scope="session")
+def serve_command() -> Callable[..., AbstractContextManager[Served]]:
+    """Serves what the arguments say for the time of a `with` block; then it has ended with status 0.
+
+    Its log may hold as many tracebacks as it says `failure`, and none if that is not given.
+    """
+    return serving
