@@ -226,7 +226,9 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The server of one loop, for the whole session."""
     server = Server(str(request.param), tmp_path_factory.mktemp("wire"), "--read-timeout", "5")
     yield server
+    smuggled = server.get("/seen?smuggled").json()
     server.stop()
+    assert smuggled == []
 
 
 @pytest.fixture

