@@ -68,11 +68,17 @@ class Acceptor:
                     listener.sock.close()
 
     def stop(self, *, take_queue: bool) -> None:
-        """Accept no more. `take_queue`: first take every connection that already waits."""
+        """Accept no more. `take_queue`: first take every connection that already waits, then close the listeners.
+
+        Nobody would accept from those again: a client that comes now is refused at once. Left open they would
+        let it connect and send, and reset it when the process ends.
+        """
         for listener in self.listeners:
             if take_queue:
                 self._take_all(listener)
             self._runtime.forget(listener.sock)
+            if take_queue and listener.sock.family != socket.AF_UNIX:  # its owner asks it for its file
+                listener.sock.close()
         self._listeners.clear()
 
     def room_freed(self) -> None:

@@ -35,6 +35,8 @@ logger = logging.getLogger("hypercorn.error")
 
 LINGER_SECONDS = 2.0
 LINGER_LONGEST = 30.0
+#: The same for a connection that is idle when the server stops.
+FAREWELL_SECONDS = 0.25
 #: A connection that is younger is probably about to send its first request: a stopping server waits for it.
 FRESH_SECONDS = 0.5
 #: One read from the socket. Below glibc's mmap threshold, so that the buffer costs no system call.
@@ -201,8 +203,11 @@ class Connection:
         self.engine.drain(now, at_once)
         self.settle(now)
         if was_idle and self.is_lingering:
-            # No answer is on its way that a reset could destroy: do not hold up the stop.
-            self.close()
+            # No answer is on its way that a reset could destroy, but perhaps a GOAWAY, by which a client knows
+            # what to send again: hold up the stop for the way there and back, no longer.
+            self._linger_until = now + FAREWELL_SECONDS
+            self._own_deadline = min(self._own_deadline, self._linger_until)
+            self._update_deadline()
 
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""
