@@ -32,7 +32,7 @@ from ..protocols.websocket import (
     read_handshake,
 )
 from .connection import FLUSH_SIZE
-from .errors import ClientDisconnected, UnexpectedMessageError
+from .errors import ClientDisconnected, UnexpectedMessageError, is_failure
 from .supervision import DrainReason
 
 if TYPE_CHECKING:
@@ -151,8 +151,10 @@ class WebSocketExchange:
                 return
             self._handshake = handshake
             await server.application(self._scope(handshake), self.receive, self.send)
-        except Exception as error:  # noqa: BLE001
-            # A border: the application may raise anything.
+        except BaseException as error:
+            # A border: the application may raise anything, and call sys.exit() too.
+            if not is_failure(error, self._connection.runtime.cancelled):
+                raise
             self._application_failed(error)
         else:
             self._application_returned()
@@ -187,7 +189,7 @@ class WebSocketExchange:
             "extensions": extensions,
         }
 
-    def _application_failed(self, error: Exception) -> None:
+    def _application_failed(self, error: BaseException) -> None:
         if isinstance(error, ClientDisconnected) and not self._is_sendable:
             return
         logger.error("Error in the ASGI application: %s", self._name, exc_info=error)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-from .errors import LifespanFailureError, LifespanTimeoutError, UnexpectedMessageError
+from .errors import LifespanFailureError, LifespanTimeoutError, UnexpectedMessageError, is_failure
 from .runtime import Runtime, Task
 
 logger = logging.getLogger("hypercorn.error")
@@ -88,8 +88,10 @@ class Lifespan:
         }
         try:
             await self._application(scope, self._receive, self._send)
-        except Exception as error:  # noqa: BLE001
-            # A border: whatever the application raises is its own affair, judged by the stage it is in.
+        except BaseException as error:
+            # A border: whatever the application raises, sys.exit() too, is judged by the stage it is in.
+            if not is_failure(error, self._runtime.cancelled):
+                raise
             self._raised(error)
         else:
             self._returned()
@@ -98,7 +100,7 @@ class Lifespan:
             self._startup.set()
             self._shutdown.set()
 
-    def _raised(self, error: Exception) -> None:
+    def _raised(self, error: BaseException) -> None:
         if self._failure is not None:
             return
         if self._stage == "startup" and not self._received_startup and not self._is_required:

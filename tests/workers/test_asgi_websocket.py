@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -578,3 +579,23 @@ def test_http2_stop_tells_both_sides(serve: Serve) -> None:
     assert app.messages[-1]["code"] == 1001
     client.sock.shutdown(socket.SHUT_RDWR)
     server.join()
+
+
+def test_an_application_that_exits_ends_only_its_own_websocket(serve: Serve, ws_connect: Connect) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        if (await receive()).get("text") == "exit":
+            sys.exit(3)
+        await send({"type": "websocket.send", "text": "still here"})
+
+    server = serve(app)
+    stays, leaves = ws_connect(server), ws_connect(server)
+    leaves.send("exit")
+    with pytest.raises(ConnectionClosed) as closed:
+        leaves.recv(timeout=10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1011
+    stays.send("stay")
+    assert stays.recv(timeout=10) == "still here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -101,7 +102,7 @@ def test_lifespan_can_be_switched_off(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("stage", ["startup", "shutdown"])
-@pytest.mark.parametrize("kind", ["raises", "says so", "hangs"])
+@pytest.mark.parametrize("kind", ["raises", "exits", "says so", "hangs"])
 def test_failures_are_raised_with_their_stage(serve: Serve, stage: str, kind: str, loop_name: str) -> None:
     async def app(scope: Message, receive: Any, send: Any) -> None:
         assert scope["type"] == "lifespan"
@@ -111,6 +112,8 @@ def test_failures_are_raised_with_their_stage(serve: Serve, stage: str, kind: st
                 await send({"type": f"lifespan.{now}.complete"})
             elif kind == "raises":
                 raise RuntimeError("no database")
+            elif kind == "exits":
+                sys.exit("no database")
             elif kind == "says so":
                 await send({"type": f"lifespan.{now}.failed", "message": "no database"})
                 return
