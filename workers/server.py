@@ -55,6 +55,7 @@ class Server:
         runtime: the loop.
         supervisor: the line to the arbiter, or `Unsupervised`.
         with_lifespan: False for applications that cannot have one (WSGI).
+        ended: called when `serve` ends, to give back what the application's adapter holds.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Server:
         supervisor: Supervisor,
         *,
         with_lifespan: bool = True,
+        ended: Callable[[], None] | None = None,
     ) -> None:
         self.application = application
         self.settings = settings
@@ -78,6 +80,7 @@ class Server:
         self._access_log: AccessLog | None = None
         self._acceptor = Acceptor(runtime, self._accepted, self._has_room)
         self._lifespan = self._make_lifespan() if with_lifespan and settings.lifespan != "off" else None
+        self._ended = ended
         self._server_names = frozenset(name.lower().encode("latin-1") for name in settings.server_names)
         self._fields_second = 0
         self._http1_fields = DefaultFields([])
@@ -193,6 +196,8 @@ class Server:
             self._ticker.cancel()
         if self._access_log is not None:
             self._access_log.close()
+        if self._ended is not None:
+            self._ended()
 
     @property
     def tasks(self) -> list[Task]:

@@ -17,5 +17,5 @@ def make_server(
         from .wsgi import WSGIApplication
 
         adapter = WSGIApplication(application.callable, settings, runtime)
-        return Server(adapter, settings, runtime, supervisor, with_lifespan=False)
+        return Server(adapter, settings, runtime, supervisor, with_lifespan=False, ended=adapter.close)
     return Server(application.callable, settings, runtime, supervisor)
