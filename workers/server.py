@@ -25,6 +25,7 @@ from .asgi_http import HTTPExchange
 from .connection import Connection, Exchange
 from .engines import HTTP2Factory, http1_factory, http2_factory
 from .lifespan import Application, Lifespan
+from .logger_class import hand_over
 from .runtime import Event, Runtime, Task
 from .supervision import Adopt, Counter, Drain, DrainReason, Release, Supervisor
 
@@ -78,6 +79,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.running: set[Exchange] = set()
         self._access_log: AccessLog | None = None
+        self._end_hand_over: Callable[[], None] | None = None
         self._acceptor = Acceptor(runtime, self._accepted, self._has_room)
         self._lifespan = self._make_lifespan() if with_lifespan and settings.lifespan != "off" else None
         self._ended = ended
@@ -117,6 +119,7 @@ class Server:
         if any(listener.secure for listener in listeners):
             self._load_tls()
         self._access_log = make_access_log(self.settings, self.runtime)
+        self._end_hand_over = hand_over(self.settings, self.runtime)
         self._refresh_fields()
         self._ticker = self.runtime.spawn(self._tick)
         try:
@@ -196,6 +199,8 @@ class Server:
             self._ticker.cancel()
         if self._access_log is not None:
             self._access_log.close()
+        if self._end_hand_over is not None:
+            self._end_hand_over()
         if self._ended is not None:
             self._ended()
 

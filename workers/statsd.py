@@ -65,6 +65,11 @@ class Statsd:
         if self._socket is not None:
             self._socket.close()
 
+    def __del__(self) -> None:
+        # A logger, which may own this, is never told of its end.
+        if getattr(self, "_socket", None) is not None:
+            self.close()
+
 
 class StatsdAccessLog:
     """Counts every response, and writes its line if `lines` is given."""

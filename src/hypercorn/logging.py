@@ -1,7 +1,7 @@
 """The logger that programs may subclass and name as `Config.logger_class`.
 
 The server itself writes through the standard loggers `hypercorn.error` and `hypercorn.access`
-(`hypercorn.workers.logs`). It calls `access` of a subclass that overrides `access` or `atoms`.
+(`hypercorn.workers.logs`). Of a subclass it calls the methods that are overridden, `access` also for overridden `atoms`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""A logger class that overrides Hypercorn's methods gets what the server writes to its error log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+
+
+class Noting(Logger):
+    """Notes what it is told, and passes it on."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.told: list[tuple[str, str]] = []
+
+    async def info(self, message: str, *args: Any, **kwargs: Any) -> None:
+        self.told.append(("info", message % args))
+        await super().info("passed on: " + message, *args, **kwargs)
+
+    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
+        error = kwargs["exc_info"][1]
+        self.told.append(("exception", repr(error)))
+        if "oneself" in str(error):
+            raise ValueError("by the logger")
+        await super().exception(message, *args, **kwargs)
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        raise OSError(f"mine {scope['path']}")
+
+
+def test_overridden_methods_are_called(serve: Any, tmp_path: Path) -> None:
+    made: list[Noting] = []
+
+    class Kept(Noting):
+        def __init__(self, config: Config) -> None:
+            super().__init__(config)
+            made.append(self)
+
+    log = tmp_path / "log"
+    server = serve(failing, logger_class=Kept, errorlog=str(log))
+    for path in ("/", "/oneself"):
+        client = server.connect()
+        client.send(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        assert client.response()[0] == 500
+    server.stop()
+    server.join()
+    (logger,) = made
+    url = f"http://127.0.0.1:{server.port}"
+    assert ("info", f"Running on {url} (CTRL + C to quit)") in logger.told
+    assert ("exception", "OSError('mine /')") in logger.told
+    lines = log.read_text()
+    assert f"[INFO] passed on: Running on {url}" in lines
+    assert "OSError: mine /\n" in lines
+    assert "OSError: mine /oneself\n" not in lines.partition("Error in the logger class")[0]
+    assert "ValueError: by the logger" in lines
+
+
+def test_untouched_methods_cost_no_detour(serve: Any, tmp_path: Path) -> None:
+    class Plain(Logger):
+        pass
+
+    log = tmp_path / "log"
+    server = serve(failing, logger_class=Plain, errorlog=str(log))
+    assert f"[INFO] Running on http://127.0.0.1:{server.port}" in log.read_text()
