@@ -158,7 +158,7 @@ class HTTPExchange:
         else:
             path = raw_path.decode("utf-8", "replace")
         extensions = _EXTENSIONS.copy()
-        if self._multiplexed is not None:
+        if self._multiplexed is not None and self._multiplexed.can_push(self._stream_id):
             extensions["http.response.push"] = {}
         if connection.tls is not None:
             extensions["tls"] = connection.tls.tls_info()
@@ -299,9 +299,8 @@ class HTTPExchange:
             await self._send_extension(kind, message)
 
     def _send_head(self, message: Message) -> None:
-        fields = message.get("headers", ())
-        if type(fields) is not list:
-            fields = list(fields)
+        given: Any = message.get("headers", ())
+        fields = cast("Fields", given) if type(given) is list else list(given)
         status = index(message["status"])
         connection = self._connection
         connection.engine.send_head(self._stream_id, status, fields, monotonic())
