@@ -66,8 +66,8 @@ def _describe(message: Message) -> tuple[dict[str, Any], list[int]]:
     match message:
         case Ready():
             return {"type": "ready"}, []
-        case Failed(failure, reason):
-            return {"type": "failed", "failure": failure.value, "reason": reason}, []
+        case Failed(failure, reason, report):
+            return {"type": "failed", "failure": failure.value, "reason": reason, "report": report}, []
         case Retire():
             return {"type": "retire"}, []
         case Draining():
@@ -88,7 +88,7 @@ def _restore(described: dict[str, Any], descriptors: deque[int]) -> Message:
         case "ready":
             return Ready()
         case "failed":
-            return Failed(Failure(described["failure"]), str(described["reason"]))
+            return Failed(Failure(described["failure"]), str(described["reason"]), str(described["report"]))
         case "retire":
             return Retire()
         case "draining":

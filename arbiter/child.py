@@ -45,8 +45,8 @@ class Child:
             self._on_ready()
         self._line.send(Ready())
 
-    def failed(self, failure: Failure, reason: str) -> None:
-        self._line.send(Failed(failure, reason))
+    def failed(self, failure: Failure, reason: str, report: str = "") -> None:
+        self._line.send(Failed(failure, reason, report))
 
     def retire(self) -> None:
         self._line.send(Retire())

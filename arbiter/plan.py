@@ -231,7 +231,8 @@ class _Step:
         if not self.state.is_ending:
             self.commands.append(m.Notify(m.Phase.STOPPING, "stopping"))
         self.state.mode = mode
-        self._log("Stopping" if mode is Mode.STOPPING else "Stopping quickly")
+        if self.state.exit is None:
+            self._log("Stopping" if mode is Mode.STOPPING else "Stopping quickly")
         for worker in list(self.state.workers.values()):
             self._advance(worker, WorkerEvent.DRAIN if mode is Mode.STOPPING else WorkerEvent.HURRY)
             if again and worker.state is not WorkerState.KILLED:
@@ -436,15 +437,19 @@ class _Step:
             self._log_failure(worker, failure)
 
     def _log_failure(self, worker: Worker, failure: Failed) -> None:
+        """Once for what is wrong with several workers of a first start alike."""
+        others = [slot.failure for slot in self.state.slots.values() if slot.number != worker.slot]
+        if any(other is not None and other.reason == failure.reason for other in others):
+            return
+        text = failure.report or failure.reason
         is_named = failure.reason.startswith(str(worker))
-        self._log(
-            failure.reason if is_named else f"{worker} could not start: {failure.reason}", Severity.ERROR
-        )
+        self._log(text if is_named else f"{worker} could not start: {text}", Severity.ERROR)
 
     def _roll_back(self, proven: int, failure: Failed) -> None:
         target = self.state.target
         self._log(
-            f"Generation {target} cannot start, generation {proven} keeps serving: {failure.reason}",
+            f"Generation {target} cannot start, generation {proven} keeps serving: "
+            f"{failure.report or failure.reason}",
             Severity.ERROR,
         )
         self.state.target = proven
@@ -459,6 +464,7 @@ class _Step:
             return
         status = EXIT_NO_APPLICATION if first.failure is Failure.APPLICATION else EXIT_NOT_READY
         self.state.exit = m.Exit(status, first.reason)
+        self._log("No worker could start, so the service ends", Severity.ERROR)
         self._stop(Mode.QUICK)
 
     # Towards what shall be

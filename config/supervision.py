@@ -59,10 +59,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A worker gives up before it was ready; `reason` is one sentence for the operator."""
+    """A worker gives up before it was ready; `reason` is one sentence for the operator, `report` what to log of it.
+
+    The arbiter logs, not the worker, so that what is wrong with all workers is told once.
+    """
 
     failure: Failure
     reason: str
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)

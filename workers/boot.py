@@ -10,6 +10,7 @@ import faulthandler
 import gc
 import logging
 import signal
+import traceback
 from collections.abc import Sequence
 
 from ..config.errors import TLSConfigError
@@ -58,8 +59,7 @@ def run_worker(
         if application is None:
             application = load_application(settings)
     except ApplicationError as error:
-        logger.error("%s", error.report())
-        supervisor.failed(Failure.APPLICATION, error.sentence)
+        supervisor.failed(Failure.APPLICATION, error.sentence, error.report())
         return EXIT_NO_APPLICATION
     except OSError as error:
         supervisor.failed(Failure.STARTUP, f"cannot change to the configured user or group: {error}")
@@ -77,16 +77,21 @@ def _serve(
             from .asyncio_main import run
         run(settings, listeners, supervisor, application)
     except (LifespanTimeoutError, LifespanFailureError) as error:
-        logger.error("%s", error, exc_info=error.__cause__)
         if error.stage == "startup":
-            supervisor.failed(Failure.STARTUP, str(error))
+            supervisor.failed(Failure.STARTUP, str(error), _with_traceback(error))
             return EXIT_NOT_READY
+        logger.error("%s", error, exc_info=error.__cause__)
         return EXIT_FAILED
     except (LogConfigurationError, TLSConfigError) as error:
         # What could not be found wrong before: files change, and the user's own hooks are called here.
         supervisor.failed(Failure.STARTUP, str(error))
         return EXIT_NOT_READY
     return EXIT_CLEAN
+
+
+def _with_traceback(error: Exception) -> str:
+    cause = error.__cause__
+    return f"{error}\n{''.join(traceback.format_exception(cause)).rstrip()}" if cause else str(error)
 
 
 def freeze_heap() -> None:

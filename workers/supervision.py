@@ -53,8 +53,11 @@ class Supervisor(Protocol):
         """The application is loaded, its lifespan has started, connections are being accepted."""
         ...
 
-    def failed(self, failure: Failure, reason: str) -> None:
-        """The worker gives up before it was ready; `reason` is one sentence for the operator."""
+    def failed(self, failure: Failure, reason: str, report: str = "") -> None:
+        """The worker gives up before it was ready.
+
+        `reason` is one sentence for the operator, `report` that and more (a traceback), for whoever supervises to log.
+        """
         ...
 
     def retire(self) -> None:
@@ -86,7 +89,7 @@ class Unsupervised:
 
     def ready(self) -> None: ...
 
-    def failed(self, failure: Failure, reason: str) -> None: ...
+    def failed(self, failure: Failure, reason: str, report: str = "") -> None: ...
 
     def retire(self) -> None: ...
 

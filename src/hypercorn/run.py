@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -110,6 +111,9 @@ def _serve_here(
 ) -> int:
     from .workers.boot import run_worker
 
+    # Without an arbiter there is no number of workers to change, and none to exec; these would stop or kill us.
+    for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     alone = _Alone(notifier, listeners.urls(settings), on_start)
     status = run_worker(settings, listeners.get(listeners.keys()), alone)
     return status if alone.reason is None else _fail(status, alone.reason)
@@ -128,7 +132,8 @@ def _serve_supervised(
         try:
             worker = _preloaded(settings)
         except ApplicationError as error:
-            logger.error("%s", error.report())
+            if error.traceback:
+                logger.error("%s", error.report())
             return _fail(EXIT_NO_APPLICATION, error.sentence)
     service = Service(
         settings,
@@ -204,7 +209,9 @@ class _Alone(Unsupervised):
         self.beat(monotonic())
         self._on_start()
 
-    def failed(self, failure: Failure, reason: str) -> None:
+    def failed(self, failure: Failure, reason: str, report: str = "") -> None:
+        if report.startswith(f"{reason}\n"):  # there is more than will be told at the end
+            logger.error("%s", report)
         self.reason = reason
 
     def draining(self) -> None:

@@ -550,3 +550,24 @@ class TestMisfits:
     def test_no_other_events(self, world: Any) -> None:
         with pytest.raises(TypeError):
             plan.step(world.state, "surprise", world.now)
+
+
+def test_what_is_wrong_with_all_workers_is_told_once(make_world: Any) -> None:
+    world = make_world(3)
+    for worker in (1, 2, 3):
+        world.say(worker, Failed(Failure.APPLICATION, "no module", "no module\nTraceback: here"))
+        world.exits(worker, 4)
+    assert world.exit == m.Exit(4, "no module")
+    assert world.log().count("Traceback: here") == 1
+
+
+def test_an_outage_is_short_however_often_workers_die(make_world: Any) -> None:
+    world = make_world(2)
+    for _ in range(10):
+        world.ready()
+        for worker in list(world.processes):
+            world.exits(worker, signal=9)
+        since = world.now
+        while not world.processes:
+            world.pass_time(0.25)
+        assert world.now - since <= plan.LONGEST_OUTAGE

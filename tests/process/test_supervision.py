@@ -330,3 +330,50 @@ def test_the_arbiter_stays_small() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "trio"])
+@pytest.mark.parametrize("end", [signal.SIGHUP, signal.SIGTERM])
+def test_without_workers_signals_for_an_arbiter_do_no_harm(
+    start: Start, loop: str, end: signal.Signals
+) -> None:
+    arbiter = start("-w", "0", "-k", loop, "--pid", "server.pid")
+    arbiter.port()
+    for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGWINCH):
+        arbiter.signal(number)
+    assert int(arbiter.get()) == arbiter.pid
+    arbiter.signal(end)
+    assert arbiter.ends() == 0
+
+
+def test_the_traceback_of_an_application_that_cannot_be_loaded_comes_once(
+    start: Start, application: Path
+) -> None:
+    (application / "app.py").write_text("raise RuntimeError('bad luck')\n")
+    arbiter = start("-w", "3")
+    assert arbiter.ends() == 4
+    arbiter.wait_for("^hypercorn: module 'app' failed to import: RuntimeError: bad luck$")
+    assert arbiter.text().count("Traceback") == 1
+
+
+def test_stacks_of_a_daemons_worker_reach_the_error_log(start: Start, application: Path) -> None:
+    log = application / "error.log"
+    address = f"unix:{application}/daemon.sock"
+    options = ("-D", "--pid", "server.pid", "--error-log", "error.log", "--worker-timeout", "1")
+    caller = start(*options, bind=address)
+    assert caller.ends() == 0
+    daemon = int((application / "server.pid").read_text())
+    end = os.pidfd_open(daemon)
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(f"{application}/daemon.sock")
+            sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            while sock.recv(4096):  # until the worker is killed
+                pass
+    except ConnectionResetError:
+        pass
+    finally:
+        os.kill(daemon, signal.SIGTERM)
+        assert select.select([end], [], [], 30)[0]
+        os.close(end)
+    assert "most recent call first" in log.read_text()
