@@ -162,6 +162,10 @@ class Engine(Protocol):
 class MultiplexedEngine(Engine, Protocol):
     """What an engine offers beyond `Engine` if its exchanges run side by side (HTTP/2)."""
 
+    def can_push(self, stream_id: int) -> bool:
+        """Whether `push` may promise something now: the peer allows it, and `stream_id` is no push itself."""
+        ...
+
     def push(self, stream_id: int, method: str, path: bytes, fields: Fields, now: float) -> int | None:
         """Promise the response to a request that the peer has not made (RFC 9113 §8.4).
 

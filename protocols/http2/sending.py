@@ -238,7 +238,7 @@ class SendingSide(ConnectionState):
         """See `MultiplexedEngine`."""
         self._now = now
         stream = self._streams.get(stream_id)
-        if stream is None or stream.is_ended or not self._may_push(stream_id):
+        if stream is None or stream.is_ended or not self.can_push(stream_id):
             return None
         if method not in ("GET", "HEAD"):
             raise LocalProtocolError(f"Method {method} cannot be pushed")
@@ -265,7 +265,8 @@ class SendingSide(ConnectionState):
         )
         return promised
 
-    def _may_push(self, stream_id: int) -> bool:
+    def can_push(self, stream_id: int) -> bool:
+        """See `MultiplexedEngine`."""
         limit = min(self._peer_max_streams, self._parameters.max_concurrent_streams)
         return (
             self._peer_allows_push

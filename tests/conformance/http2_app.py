@@ -24,5 +24,9 @@ async def app(
         if message["type"] == "http.disconnect":
             return
         more = message["more_body"]
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-version", b"2")]})
+    extensions = ",".join(sorted(scope["extensions"])).encode()
+    fields = [(b"x-version", scope["http_version"].encode()), (b"x-extensions", extensions)]
+    if scope["path"] == "/push":
+        await send({"type": "http.response.push", "path": "/push", "headers": []})
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": b"hello"})

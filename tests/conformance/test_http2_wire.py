@@ -137,6 +137,11 @@ class Peer:
     def body(self) -> Frame:
         return self.until(lambda kind, flags: kind == DATA)
 
+    def promised(self, payload: bytes) -> dict[Any, Any]:
+        """The request fields of a PUSH_PROMISE, which must be decoded in its turn."""
+        fields: dict[Any, Any] = dict(self._decoder.decode(payload[4:]))
+        return fields
+
     def alive(self) -> None:
         """The connection is well: it answers a PING."""
         self.send(frame(PING, 0, 0, b"alive???"))
@@ -755,5 +760,27 @@ def test_websockets_that_were_reset_make_room(scheme: str, server: Server) -> No
             peer.send(frame(RST_STREAM, 0, stream_id, number(CANCEL)))
         peer.headers(2 * count + 1)
         peer.answered(2 * count + 1)
+    finally:
+        peer.close()
+
+
+def test_push_is_offered_where_it_is_possible(scheme: str, server: Server) -> None:
+    """RFC 9113 §8.4: not to a client that has switched it off, and not on a stream that is pushed itself."""
+    peer = Peer(server.connect(scheme))
+    try:
+        peer.headers(1, [GET[0], GET[1], (":path", "/push"), GET[3]])
+        kind, _, found, payload = peer.until(lambda kind, flags: kind in (PUSH_PROMISE, HEADERS))
+        assert (kind, found, payload[:4]) == (PUSH_PROMISE, 1, number(2))
+        assert peer.promised(payload)[":path"] == "/push"
+        offered = {}
+        while len(offered) < 2:
+            _, _, found, _ = peer.until(lambda kind, flags: kind == HEADERS)
+            offered[found] = "http.response.push" in peer.fields["x-extensions"].split(",")
+        assert offered == {1: True, 2: False}
+        peer.send(setting((2, 0)))
+        peer.headers(3, [GET[0], GET[1], (":path", "/push"), GET[3]])
+        kind, _, found, _ = peer.until(lambda kind, flags: kind in (PUSH_PROMISE, HEADERS))
+        assert (kind, found) == (HEADERS, 3)
+        assert "push" not in peer.fields["x-extensions"]
     finally:
         peer.close()
