@@ -59,8 +59,9 @@ def detach() -> Daemon:
 def errorlog_file(settings: Settings) -> str | None:
     """The file that errors are logged to, None if they go anywhere else."""
     target = settings.errorlog
-    is_file = isinstance(target, str) and target not in ("-", "/dev/stdout", "/dev/stderr")
-    return os.path.abspath(target) if is_file else None
+    if not isinstance(target, str) or target in ("-", "/dev/stdout", "/dev/stderr"):
+        return None
+    return os.path.abspath(target)
 
 
 def forget_terminal(errorlog: str | None) -> None:
