@@ -1,4 +1,7 @@
-"""The application behind `test_http2_wire.py`: `/hold` answers when the client has gone, anything else at once."""
+"""The application behind `test_http2_wire.py`: `/hold` waits until the client has gone.
+
+`/endless` sends until then, `/push` pushes, anything else answers at once.
+"""
 
 from __future__ import annotations
 
@@ -29,4 +32,6 @@ async def app(
     if scope["path"] == "/push":
         await send({"type": "http.response.push", "path": "/push", "headers": []})
     await send({"type": "http.response.start", "status": 200, "headers": fields})
+    while scope["path"] == "/endless":
+        await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
     await send({"type": "http.response.body", "body": b"hello"})

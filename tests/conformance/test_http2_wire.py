@@ -6,12 +6,15 @@ h2spec does where that has a choice: a connection error must be said with GOAWAY
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import re
 import socket
 import ssl
 import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -711,6 +714,15 @@ class Server:
         assert "Traceback" not in self.log.read_text()
 
 
+def wait_until_full(sock: socket.socket) -> None:
+    """Until nothing more arrives: the server's socket takes no more."""
+    before, now = -1, 0
+    while before != now or not now:
+        time.sleep(0.1)
+        size = fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4))
+        before, now = now, int.from_bytes(size, sys.byteorder)
+
+
 @pytest.fixture(scope="module", params=LOOPS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(str(request.param), tmp_path_factory.mktemp("http2"))
@@ -772,7 +784,7 @@ def test_push_is_offered_where_it_is_possible(scheme: str, server: Server) -> No
         kind, _, found, payload = peer.until(lambda kind, flags: kind in (PUSH_PROMISE, HEADERS))
         assert (kind, found, payload[:4]) == (PUSH_PROMISE, 1, number(2))
         assert peer.promised(payload)[":path"] == "/push"
-        offered = {}
+        offered: dict[int, bool] = {}
         while len(offered) < 2:
             _, _, found, _ = peer.until(lambda kind, flags: kind == HEADERS)
             offered[found] = "http.response.push" in peer.fields["x-extensions"].split(",")
@@ -782,5 +794,20 @@ def test_push_is_offered_where_it_is_possible(scheme: str, server: Server) -> No
         kind, _, found, _ = peer.until(lambda kind, flags: kind in (PUSH_PROMISE, HEADERS))
         assert (kind, found) == (HEADERS, 3)
         assert "push" not in peer.fields["x-extensions"]
+    finally:
+        peer.close()
+
+
+def test_broken_record_while_the_client_does_not_read(server: Server) -> None:
+    """RFC 8446 §5.2 ends the connection; the application must not go on sending to nobody."""
+    peer = Peer(server.connect("https"))
+    try:
+        peer.send(setting((INITIAL_WINDOW, MAX_WINDOW)), window(0, MAX_WINDOW - 65535))
+        peer.headers(1, [GET[0], GET[1], (":path", "/endless"), GET[3]])
+        wait_until_full(peer.sock)
+        socket.socket.sendall(peer.sock, b"\x17\x03\x03\x00\x20" + bytes(32))
+        with contextlib.suppress(ConnectionResetError):
+            while socket.socket.recv(peer.sock, 1 << 20):
+                pass
     finally:
         peer.close()
