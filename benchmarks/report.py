@@ -56,6 +56,7 @@ def tables(results: Mapping[str, Any]) -> str:
             [
                 m["server"],
                 f"{m['idle_kib'] / 1024:.1f}",
+                f"{m['worker_kib'] / 1024:.1f}",
                 str(m["connection_bytes"]),
                 f"{m['start_seconds']:.2f}",
             ]
@@ -76,7 +77,9 @@ def tables(results: Mapping[str, Any]) -> str:
 
 def _conditions(results: Mapping[str, Any]) -> str:
     plan = results["plan"]
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    # "uvicorn, zttp" and "uvicorn, httptools" are one package.
+    packages = {name.partition(",")[0]: version for name, version in results["versions"].items()}
+    versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     return (
         f"{results['date']}, CPython {results['python']}, {results['cores']} cores, {plan['rounds']} rounds of "
         f"{plan['seconds']:g} s per server and work, one worker.\n\nVersions: {versions}.\n"

@@ -72,14 +72,20 @@ class Server:
         ).stdout.strip()
 
 
-def _hypercorn(loop: str, application: str = "app:app") -> Callable[[int, Certificate | None], list[str]]:
+def _hypercorn(
+    loop: str, application: str = "app:app", options: tuple[str, ...] = ()
+) -> Callable[[int, Certificate | None], list[str]]:
     def arguments(port: int, certificate: Certificate | None) -> list[str]:
-        command = ["-b", f"127.0.0.1:{port}", "-w", "1", "-k", loop, "--backlog", "1024"]
+        command = ["-b", f"127.0.0.1:{port}", "-w", "1", "-k", loop, "--backlog", "1024", *options]
         if certificate is not None:
             command += ["--certfile", str(certificate.certificate), "--keyfile", str(certificate.key)]
         return [*command, application]
 
     return arguments
+
+
+#: h2load does not open a connection again that was closed after its thousandth request.
+_LASTING = ("--keep-alive-max-requests", "1000000000")
 
 
 def _uvicorn(*options: str) -> Callable[[int, Certificate | None], list[str]]:
@@ -172,9 +178,16 @@ _WSGI = frozenset({"wsgi"})
 OURS = "this server, uvloop"
 
 SERVERS = (
-    Server(OURS, "ours", "hypercorn", _hypercorn("uvloop"), _ALL, "hypercorn"),
-    Server("this server, asyncio", "ours", "hypercorn", _hypercorn("asyncio"), _ALL, "hypercorn"),
-    Server("this server, trio", "ours", "hypercorn", _hypercorn("trio"), _ALL, "hypercorn"),
+    Server(OURS, "ours", "hypercorn", _hypercorn("uvloop", options=_LASTING), _ALL, "hypercorn"),
+    Server(
+        "this server, asyncio",
+        "ours",
+        "hypercorn",
+        _hypercorn("asyncio", options=_LASTING),
+        _ALL,
+        "hypercorn",
+    ),
+    Server("this server, trio", "ours", "hypercorn", _hypercorn("trio", options=_LASTING), _ALL, "hypercorn"),
     Server("hypercorn, uvloop", "hypercorn", "hypercorn", _hypercorn("uvloop"), _ALL, "hypercorn"),
     Server("hypercorn, trio", "hypercorn", "hypercorn", _hypercorn("trio"), _ALL, "hypercorn"),
     Server(
