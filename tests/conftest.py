@@ -1,8 +1,16 @@
-"""What holds for all tests: memory has a bound, so that a back-pressure that fails ends a test and not the machine."""
+"""What holds for all tests.
+
+Memory has a bound, so that a back-pressure that fails ends a test and not the machine; and the loggers of the server,
+which every server of a process sets up anew, are afterwards as they were.
+"""
 
 from __future__ import annotations
 
+import logging
 import resource
+from collections.abc import Iterator
+
+import pytest
 
 #: Address space of the test process and of the servers it starts; far above what any test needs.
 _ADDRESS_SPACE = 8 << 30
@@ -12,3 +20,16 @@ def pytest_configure() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = _ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(hard, _ADDRESS_SPACE)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+@pytest.fixture(autouse=True)
+def _server_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("hypercorn.error", "hypercorn.access")]
+    before = [(list(logger.handlers), logger.propagate, logger.level, logger.disabled) for logger in loggers]
+    yield
+    for logger, (handlers, propagate, level, disabled) in zip(loggers, before, strict=True):
+        for handler in [handler for handler in logger.handlers if handler not in handlers]:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.propagate, logger.disabled = propagate, disabled
+        logger.setLevel(level)

@@ -171,7 +171,8 @@ def serve(loop_name: str) -> Iterator[Serve]:
     running: list[Running] = []
 
     def start(app: Application, **settings: Any) -> Running:
-        config = Config.from_mapping({"bind": "127.0.0.1:0", "errorlog": None, **settings})
+        # The error log goes to standard error and propagates, so that caplog sees it, from warnings on.
+        config = Config.from_mapping({"bind": "127.0.0.1:0", "loglevel": "warning", **settings})
         server = Running(loop_name, app, config)
         running.append(server)
         server.start()

@@ -42,7 +42,7 @@ def test_overridden_methods_are_called(serve: Any, tmp_path: Path) -> None:
             made.append(self)
 
     log = tmp_path / "log"
-    server = serve(failing, logger_class=Kept, errorlog=str(log))
+    server = serve(failing, logger_class=Kept, loglevel="info", errorlog=str(log))
     for path in ("/", "/oneself"):
         client = server.connect()
         client.send(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
@@ -65,5 +65,5 @@ def test_untouched_methods_cost_no_detour(serve: Any, tmp_path: Path) -> None:
         pass
 
     log = tmp_path / "log"
-    server = serve(failing, logger_class=Plain, errorlog=str(log))
+    server = serve(failing, logger_class=Plain, loglevel="info", errorlog=str(log))
     assert f"[INFO] Running on http://127.0.0.1:{server.port}" in log.read_text()
