@@ -145,13 +145,18 @@ class TestEnviron:
             start_response(OK, PLAIN)
             return []
 
-        client = serve(app).connect()
+        server = serve(app)
+        client = server.connect()
         with caplog.at_level(logging.ERROR, "hypercorn.error"):
             client.send(GET)
             client.response()
             client.send(GET)
             client.response()
-        assert [record.getMessage() for record in caplog.records] == ["one", "two", "rest"] * 2
+            client.close()
+            server.stop()  # the rest of a line is written when the call ends, after the response
+            server.join()
+        errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+        assert errors == ["one", "two", "rest"] * 2
 
 
 class TestRequestBody:
