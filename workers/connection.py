@@ -103,6 +103,7 @@ class Connection:
     __slots__ = (
         "_eof",
         "_fresh_until",
+        "_is_draining",
         "_is_settling",
         "_linger_until",
         "_own_deadline",
@@ -153,6 +154,7 @@ class Connection:
         self.is_flush_due = False
         self.unflushed = 0
         self._eof = False
+        self._is_draining = False
         self._is_settling = False
         self._linger_until = NEVER
         self._pending: deque[memoryview] = deque()
@@ -190,6 +192,7 @@ class Connection:
         """Finish what is open and close; see `Engine.drain` for `at_once`."""
         if self.is_closed or self.is_lingering:
             return
+        self._is_draining = True
         now = monotonic()
         if self.is_idle and self._reading:
             # A request that has arrived but was not read yet is not to be lost.
@@ -284,7 +287,7 @@ class Connection:
         if tls.handshake_done and not was_done:
             self._own_deadline = NEVER
             if tls.alpn == "h2":
-                self.engine = self.server.make_http2_engine(now, None, secure=True)
+                self._begin_http2(None, now)
         if output := tls.data_to_send():
             self._write(output)
         if plaintext:
@@ -426,8 +429,14 @@ class Connection:
         # The 101 (Switching Protocols) goes out before anything of the new engine.
         if output := self.engine.data_to_send():
             self._send(output)
-        self.engine = self.server.make_http2_engine(now, event, secure=self.secure)
+        self._begin_http2(event, now)
         self.engine.set_transport_writable(not self.is_blocked, now)
+
+    def _begin_http2(self, event: SwitchToHTTP2 | None, now: float) -> None:
+        self.engine = self.server.make_http2_engine(now, event, secure=self.secure)
+        if self._is_draining:
+            # The engine that was told has gone; the new one serves what its first read brings, as that had to.
+            self.engine.drain(now, at_once=False)
 
     # ---- to the socket
 

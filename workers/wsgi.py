@@ -75,12 +75,12 @@ class WSGIApplication:
         environ = make_environ(scope, self._constant_environ)
         if environ is None:
             return await refuse(send, 404)
-        if int(environ.get("CONTENT_LENGTH", 0)) > self.max_body_size:
+        if "CONTENT_LENGTH" in environ and int(environ["CONTENT_LENGTH"]) > self.max_body_size:
             return await refuse(send, 413)
         if self.threads.waiting >= self._waiting_limit:
             return await refuse(send, 503)
         call = Call(self, environ, receive, send)
-        if environ.get("HTTP_EXPECT", "").lower() == "100-continue":
+        if "HTTP_EXPECT" in environ and environ["HTTP_EXPECT"].lower() == "100-continue":
             # Whoever reads first makes the 100 (Continue) go out: that is up to the application.
             call.read_ahead_when_asked()
         else:

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -49,30 +50,34 @@ class Adapter(Protocol):
 class Call:
     """One request: what the thread posts, and the coroutine that sends it."""
 
+    # What most requests never change stands here once, instead of being written for each.
+    _body: RequestBody | None = None
+    _reader: Task | None = None
+    #: Bytes of content that the thread has posted and the loop has taken: each has one writer, so neither needs
+    #: a lock.
+    _posted = 0
+    _taken = 0
+    _room: threading.Lock | None = None
+    _event: Event | None = None
+    _has_ended = False
+    _failure: BaseException | None = None
+    #: The client has left, or what was to be sent is not possible: the thread should stop.
+    _is_gone = False
+    # The thread's own.
+    _status = 0
+    _fields: list[tuple[bytes, bytes]]
+    _head_is_posted = False
+    _is_complete = False
+    #: Bytes of content that may still come; None: not announced.
+    _announced: int | None = None
+
     def __init__(self, adapter: Adapter, environ: Environ, receive: Receive, send: Send) -> None:
         self._adapter = adapter
         self._environ = environ
         self._receive = receive
         self._send = send
-        self._body: RequestBody | None = None
-        self._reader: Task | None = None
-        # From the thread to the loop. Each counter has one writer, so neither needs a lock.
+        #: From the thread to the loop.
         self._outbox: deque[Message] = deque()
-        self._posted = 0
-        self._taken = 0
-        self._room: threading.Lock | None = None
-        self._event: Event | None = None
-        self._has_ended = False
-        self._failure: BaseException | None = None
-        #: The client has left, or what was to be sent is not possible: the thread should stop.
-        self._is_gone = False
-        # The thread's own.
-        self._status = 0
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._head_is_posted = False
-        self._is_complete = False
-        #: Bytes of content that may still come; None: not announced.
-        self._announced: int | None = None
 
     # ---- the loop's side
 
@@ -125,8 +130,8 @@ class Call:
             while True:
                 # Asked before the outbox is emptied: what was posted before the end is then sent.
                 has_ended = self._has_ended
-                while self._outbox:
-                    await self._send_next()
+                if self._outbox:
+                    await self._send_posted()
                 if has_ended:
                     break
                 self._event = self._adapter.runtime.make_event()
@@ -137,17 +142,20 @@ class Call:
             self._leave()
         await self._conclude()
 
-    async def _send_next(self) -> None:
-        message = self._outbox.popleft()
-        if not self._is_gone:
-            try:
-                await self._send(message)
-            except Exception as error:  # noqa: BLE001 - kept for the end, when the thread has stopped too
-                if not isinstance(error, ClientDisconnected):
-                    self._failure = error
-                self._is_gone = True
-        self._taken += len(message.get("body", b""))
-        self._make_room()
+    async def _send_posted(self) -> None:
+        outbox = self._outbox
+        while outbox:
+            message = outbox.popleft()
+            if not self._is_gone:
+                try:
+                    await self._send(message)
+                except Exception as error:  # noqa: BLE001 - kept for the end, when the thread has stopped too
+                    if not isinstance(error, ClientDisconnected):
+                        self._failure = error
+                    self._is_gone = True
+            self._taken += len(message.get("body", b""))
+            if self._room is not None:
+                self._make_room()
 
     def _make_room(self) -> None:
         room = self._room
@@ -342,6 +350,7 @@ def _may_have_length(status: int) -> bool:
     return status not in (204, 304)
 
 
+@lru_cache(maxsize=128)
 def _status_code(status: object) -> int:
     if not isinstance(status, str):
         raise TypeError(f"the status is a str such as '200 OK', not {type(status).__name__}")
@@ -354,12 +363,17 @@ def _status_code(status: object) -> int:
     return code
 
 
+@lru_cache(maxsize=512)
+def _field_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
+
+
 def _native_fields(headers: list[tuple[str, str]]) -> tuple[list[tuple[bytes, bytes]], int | None]:
     """The header fields as ASGI has them, and the length that they announce."""
     fields: list[tuple[bytes, bytes]] = []
     announced: int | None = None
     for name, value in headers:
-        key = name.lower().encode("latin-1")
+        key = _field_name(name)
         if key in _HOP_BY_HOP:
             continue
         if key == b"content-length":

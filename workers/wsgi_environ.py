@@ -58,18 +58,21 @@ def make_environ(scope: dict[str, Any], constant: Environ) -> Environ | None:
         if path != root and not path.startswith(root + "/"):
             return None
         path = path[len(root) :]
-    environ = constant.copy()
-    version = scope["http_version"]
     query = scope["query_string"].decode("latin-1")
     raw_path = scope.get("raw_path")
     target = path if raw_path is None else raw_path.decode("latin-1")
-    environ["REQUEST_METHOD"] = scope["method"]
-    environ["SCRIPT_NAME"] = root
-    environ["PATH_INFO"] = path
-    environ["QUERY_STRING"] = query
-    environ["REQUEST_URI"] = environ["RAW_URI"] = f"{target}?{query}" if query else target
-    environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
-    environ["wsgi.url_scheme"] = scope["scheme"]
+    uri = f"{target}?{query}" if query else target
+    environ = {
+        **constant,
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": root,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "REQUEST_URI": uri,
+        "RAW_URI": uri,
+        "SERVER_PROTOCOL": "HTTP/" + scope["http_version"],
+        "wsgi.url_scheme": scope["scheme"],
+    }
     _add_fields(environ, scope["headers"])
     _add_addresses(environ, scope)
     return environ
