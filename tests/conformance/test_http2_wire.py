@@ -704,8 +704,27 @@ class Server:
             assert sock.selected_alpn_protocol() == "h2"
         return sock
 
+    def begin_stop(self) -> None:
+        """Ask for a graceful stop, and return when it has begun."""
+        self._process.terminate()
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                self.connect("http").close()
+            except ConnectionRefusedError:
+                return
+        raise AssertionError("still accepting")
+
+    def connect_only(self) -> socket.socket:
+        """A connection whose TLS handshake is still to come: `do_handshake`."""
+        sock = socket.create_connection(("127.0.0.1", self._ports["https"]), PATIENCE)
+        return self._context.wrap_socket(sock, server_hostname="127.0.0.1", do_handshake_on_connect=False)
+
     def stop(self) -> None:
         self._process.terminate()
+        self.wait()
+
+    def wait(self) -> None:
         try:
             status = self._process.wait(15)
         finally:
@@ -811,3 +830,35 @@ def test_broken_record_while_the_client_does_not_read(server: Server) -> None:
                 pass
     finally:
         peer.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_stop_during_a_handshake(loop: str, tmp_path: Path) -> None:
+    """The connection is told to go away once HTTP/2 is agreed on, and its request is answered."""
+    server = Server(loop, tmp_path)
+    other = Peer(server.connect("http"))
+    sock = server.connect_only()
+    assert isinstance(sock, ssl.SSLSocket)
+    try:
+        other.headers(1, HOLD)  # keeps the server from ending
+        other.alive()
+        server.begin_stop()
+        began = time.monotonic()
+        sock.do_handshake()
+        sock.sendall(PREFACE + setting() + frame(HEADERS, END_STREAM | END_HEADERS, 1, block(GET)))
+        peer = Peer(sock, b"")
+        kinds = []
+        with contextlib.suppress(EOFError):
+            while True:
+                kind, _, found, _ = peer.read()
+                kinds.append((kind, found))
+        assert {(GOAWAY, 0), (DATA, 1)} <= set(kinds), kinds
+        # Long before the keep-alive timeout, and before the graceful stop has lasted too long.
+        assert time.monotonic() - began < 2.5
+        peer.close()
+        other.send(frame(RST_STREAM, 0, 1, number(CANCEL)))
+        other.close()
+    finally:
+        sock.close()
+        other.close()
+        server.wait()
