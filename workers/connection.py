@@ -107,7 +107,6 @@ class Connection:
         "_is_settling",
         "_linger_until",
         "_own_deadline",
-        "_peer",
         "_pending",
         "_reading",
         "_timed",
