@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,21 +75,25 @@ def find_wstest() -> Path | None:
 
 @contextmanager
 def server(loop: str) -> Iterator[int]:
-    """A real server with one worker; gives its port."""
+    """A real server with one worker; gives its port. What it logs as errors is printed at the end."""
     command = [sys.executable, "-m", "hypercorn", "-k", loop, "-b", "127.0.0.1:0", "autobahn_app:app"]
+    lines: list[str] = []
     with subprocess.Popen(command, cwd=HERE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None  # asked for
+        log = process.stderr
+        assert log is not None  # asked for
         try:
-            for line in process.stderr:
+            for line in log:
                 if (match := re.search(r"Running on http://127\.0\.0\.1:(\d+)", line)) is not None:
+                    reader = threading.Thread(target=lambda: lines.extend(log))
+                    reader.start()
                     yield int(match[1])
                     break
             else:
                 raise SystemExit(f"the server did not start with -k {loop}")
         finally:
             process.terminate()
-            process.stderr.close()
-            process.wait(20)
+        reader.join()
+    print(*(line for line in lines if "[INFO]" not in line), sep="", end="", flush=True)
 
 
 def run_cases(wstest: Path, port: int, loop: str, cases: list[str]) -> dict[str, dict[str, str]]:
@@ -105,6 +110,10 @@ def run_cases(wstest: Path, port: int, loop: str, cases: list[str]) -> dict[str,
         command = [str(wstest), "-m", "fuzzingclient", "-s", "spec.json"]
         subprocess.run(command, cwd=directory, check=True, stdout=subprocess.DEVNULL)
         index: dict[str, dict[str, dict[str, str]]] = json.loads((Path(directory) / "index.json").read_text())
+        for result in index[loop].values():
+            if not is_good(result):
+                report = json.loads((Path(directory) / result["reportfile"]).read_text())
+                result["why"] = " ".join(str(report[key]) for key in ("result", "resultClose", "duration"))
     return index[loop]
 
 
@@ -147,7 +156,7 @@ def main() -> int:
         arguments.table.write_text(table + "\n")
     bad = [(loop, case, r) for loop, cases in results.items() for case, r in cases.items() if not is_good(r)]
     for loop, case, result in bad:
-        print(f"{loop} {case}: {result['behavior']}, closed {result['behaviorClose']}")
+        print(f"{loop} {case}: {result['behavior']}, closed {result['behaviorClose']}: {result['why']}")
     return 1 if bad or not all(results.values()) else 0
 
 

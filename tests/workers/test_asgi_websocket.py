@@ -93,12 +93,16 @@ def test_echo(serve: Serve, ws_connect: Connect, compression: Any) -> None:
     assert client.recv() == "fragmented"
 
 
-def test_many_messages_in_flight(serve: Serve, ws_connect: Connect) -> None:
-    client = ws_connect(serve(echo))
-    messages = [f"message {number}" * 20 for number in range(500)]
-    sender = threading.Thread(target=lambda: [client.send(message) for message in messages])
+def test_many_messages_in_flight(serve: Serve) -> None:
+    client = serve(echo).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    assert client.head()[0] == 101
+    messages = [f"message {number}".encode() for number in range(5000)]
+    frames = b"".join(bytes([0x81, len(message) | 0x80]) + bytes(4) + message for message in messages)
+    sender = threading.Thread(target=client.send, args=(frames,))
     sender.start()
-    assert [client.recv() for _ in messages] == messages
+    for message in messages:
+        assert client.file.read(len(message) + 2) == bytes([0x81, len(message)]) + message
     sender.join()
 
 
