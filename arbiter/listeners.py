@@ -116,9 +116,13 @@ class ListenerTable:
         if _makes_its_own(settings):
             yield from self._made_by_config(settings)
             return
-        for place in _places(settings):
+        places = list(_places(settings))
+        for place in places:
             if place not in self._places:
-                self._places[place] = self._other_way(place) or self._open(place, settings, slots)
+                bind, is_secure = place
+                # An address that is wanted both ways (port 0 may be) is two addresses.
+                switched = None if (bind, not is_secure) in places else self._other_way(place)
+                self._places[place] = switched or self._open(place, settings, slots)
             yield place
 
     def _made_by_config(self, settings: Settings) -> Iterator[Place]:
