@@ -141,7 +141,7 @@ class HTTPExchange:
             # Also when cancelled: a response that nobody will finish must not look finished.
             if self._state is not _COMPLETE and not self.is_closed:
                 logger.error(
-                    "The ASGI application was stopped before its response was complete: %s", self._description
+                    "The application was stopped before its response was complete: %s", self._description
                 )
                 self._cut()
             if self._multiplexed is not None:
@@ -188,11 +188,9 @@ class HTTPExchange:
         if self.is_closed and (error is None or isinstance(error, ClientDisconnected)):
             return
         if error is not None:
-            logger.error("Error in the ASGI application: %s", self._description, exc_info=error)
+            logger.error("Error in the application: %s", self._description, exc_info=error)
         else:
-            logger.error(
-                "The ASGI application returned without completing its response: %s", self._description
-            )
+            logger.error("The application returned without completing its response: %s", self._description)
         self._connection.server.count_error()
         if self.is_closed or self._state is _COMPLETE:
             return

@@ -192,14 +192,14 @@ class WebSocketExchange:
     def _application_failed(self, error: BaseException) -> None:
         if isinstance(error, ClientDisconnected) and not self._is_sendable:
             return
-        logger.error("Error in the ASGI application: %s", self._name, exc_info=error)
+        logger.error("Error in the application: %s", self._name, exc_info=error)
         self._connection.server.count_error()
         self._leave(INTERNAL_ERROR)
 
     def _application_returned(self) -> None:
         """A return while the WebSocket is open closes it normally; before an answer it is a fault."""
         if self._state in (State.HANDSHAKE, State.DENIAL) and not self.is_closed:
-            logger.error("The ASGI application returned without answering the handshake: %s", self._name)
+            logger.error("The application returned without answering the handshake: %s", self._name)
             self._connection.server.count_error()
             self._leave(INTERNAL_ERROR)
         else:
