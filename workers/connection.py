@@ -341,10 +341,17 @@ class Connection:
     def settle(self, now: float) -> None:
         """Act on the engine's events, write its output, obey its wishes.
 
-        Re-entrant calls (an application that answers at once from within its start) return immediately:
-        the outermost call goes on until nothing is left, so pipelined requests do not nest.
+        Re-entrant calls (an application that answers at once from within its start) only write, and only
+        when much has gathered: the outermost call goes on until nothing is left, so pipelined requests do
+        not nest, but an application that sends on and on must find out when the socket is full.
         """
-        if self._is_settling or self.is_closed:
+        if self.is_closed:
+            return
+        if self._is_settling:
+            if self.unflushed >= FLUSH_SIZE and not self.is_blocked:
+                self.unflushed = 0
+                if data := self.engine.data_to_send():
+                    self._send(data)
             return
         self._is_settling = True
         try:
@@ -392,6 +399,8 @@ class Connection:
                 self.server.refused(self, event)  # type: ignore[arg-type]
             else:
                 self._deliver(event)  # type: ignore[arg-type]
+            if self.is_closed:
+                return
 
     def _deliver(self, event: Data | Trailers | StreamClosed | Writable) -> None:
         exchange = self.exchanges.get(event.stream_id)
