@@ -124,7 +124,9 @@ class Refused:
 
     __slots__ = ("http_version", "method", "reason", "status", "target")
 
-    def __init__(self, status: int, reason: str, method: str = "", target: bytes = b"", http_version: str = "") -> None:
+    def __init__(
+        self, status: int, reason: str, method: str = "", target: bytes = b"", http_version: str = ""
+    ) -> None:
         self.status = status
         self.reason = reason
         self.method = method
