@@ -355,6 +355,8 @@ class _Step:
         self._give_time(worker)
 
     def _give_time(self, worker: Worker) -> None:
+        if worker.was_hurried:
+            return
         limits = worker.limits
         worker.deadline = self.now + limits.graceful_timeout + limits.shutdown_timeout + MARGIN
 
@@ -367,7 +369,7 @@ class _Step:
         self.commands.append(m.TellDrain(worker.number, reason))
 
     def _tell_hurry(self, worker: Worker) -> None:
-        worker.was_asked = True
+        worker.was_asked = worker.was_hurried = True
         worker.deadline = self.now + QUICK_SECONDS
         self.commands.append(m.TellDrain(worker.number, DrainReason.QUICK))
 

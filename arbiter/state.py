@@ -51,6 +51,7 @@ class Worker:
     Attributes:
         number: unique for the arbiter's life; older workers have lower ones.
         was_asked: its end is wished.
+        was_hurried: it was told to leave quickly: nothing that it says gives it more time.
         wants_successor: it has served its share.
         is_stalled: its loop has not beaten for a while; siblings serve its queue.
         adopted: keys of listeners of other slots that it serves.
@@ -66,6 +67,7 @@ class Worker:
     pid: int = 0
     ready_at: float | None = None
     was_asked: bool = False
+    was_hurried: bool = False
     wants_successor: bool = False
     is_stalled: bool = False
     failure: Failed | None = None
