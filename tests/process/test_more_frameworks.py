@@ -171,9 +171,12 @@ def test_websocket_routes(serve_command: ServeCommand, framework: str, loop: str
 
 
 def test_quart_run() -> None:
-    """`app.run()`: Quart's own way, which is this package's `serve` with a trigger of Quart's."""
+    """`app.run()`: Quart's own way, which is this package's `serve` with a trigger of Quart's.
+
+    Without Quart's reloader, which may start a second process that outlives the first.
+    """
     pytest.importorskip("quart", reason="quart is not installed: pip install --group frameworks")
-    program = f"import sys; sys.path.insert(0, {str(EXAMPLES.parent)!r}); import quart_app; quart_app.app.logger.setLevel('INFO'); quart_app.app.run(port=0)"
+    program = f"import sys; sys.path.insert(0, {str(EXAMPLES.parent)!r}); import quart_app; quart_app.app.logger.setLevel('INFO'); quart_app.app.run(port=0, use_reloader=False)"
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
