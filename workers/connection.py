@@ -348,10 +348,7 @@ class Connection:
         if self.is_closed:
             return
         if self._is_settling:
-            if self.unflushed >= FLUSH_SIZE and not self.is_blocked:
-                self.unflushed = 0
-                if data := self.engine.data_to_send():
-                    self._send(data)
+            self._write_much()
             return
         self._is_settling = True
         try:
@@ -379,6 +376,12 @@ class Connection:
             if wants_read is not self._reading:
                 self._set_reading(wants_read)
         self._update_deadline()
+
+    def _write_much(self) -> None:
+        if self.unflushed >= FLUSH_SIZE and not self.is_blocked:
+            self.unflushed = 0
+            if data := self.engine.data_to_send():
+                self._send(data)
 
     def flush_soon(self) -> None:
         """Write at the end of this turn of the loop, together with what else is sent until then."""
