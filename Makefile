@@ -18,7 +18,7 @@ WORKER_CLASS ?= uvloop
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all cover lint fmt types bench docs dist clean
+.PHONY: help serve test test-all cover lint fmt types bench conformance docs dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -57,6 +57,9 @@ types: $(VENV)/.installed-dev  ## mypy strict, pyright strict
 
 bench:  ## measure against the peers, write docs/performance.md (ARGS=--quick for a first look)
 	$(PYTHON) -m benchmarks $(ARGS)
+
+conformance: $(VENV)/.installed-dev  ## run Autobahn's WebSocket cases where CPython 2.7 is found (ARGS='--loops uvloop --cases 1.*')
+	$(VENV)/bin/python tests/conformance/run_autobahn.py $(ARGS)
 
 docs: $(VENV)/.installed-dev  ## write the generated pages of docs/ anew
 	$(VENV)/bin/python -m hypercorn.config.manual docs/settings.md
