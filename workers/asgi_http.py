@@ -371,7 +371,7 @@ class HTTPExchange:
             connection.settle(now)
         elif kind == "http.response.pathsend" and self._state is _BODY:
             await self._send_file(message["path"])
-        elif kind == "http.response.trailers" and self._state is _TRAILERS:
+        elif kind == "http.response.trailers" and self._state in (_HEAD, _TRAILERS):
             self._trailers.extend(_as_list(message.get("headers", ())))
             if not message.get("more_trailers", False):
                 self._send_trailers(now)
@@ -380,7 +380,11 @@ class HTTPExchange:
 
     def _send_trailers(self, now: float) -> None:
         engine = self._connection.engine
-        if self._trailers and _accepts_trailers(self.request.fields):
+        if self._state is _HEAD:
+            # Trailers alone, as gRPC's applications answer a call that fails: they are the head of a 200.
+            self._send_head({"status": 200, "headers": self._trailers})
+            engine.send_data(self._stream_id, b"", True, now)
+        elif self._trailers and _accepts_trailers(self.request.fields):
             engine.send_trailers(self._stream_id, self._trailers, now)
         else:
             engine.send_data(self._stream_id, b"", True, now)

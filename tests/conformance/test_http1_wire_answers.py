@@ -236,6 +236,14 @@ def test_trailers_for_who_takes_them(server: Any) -> None:
     assert client.get().status == 200
 
 
+def test_trailers_alone_are_the_head_of_a_200(server: Any) -> None:
+    client = server.connect()
+    response = client.get("/trailers-only")
+    assert (response.status, response.body, response.trailers) == (200, b"", ())
+    assert (response.get("grpc-status"), response.get("grpc-message")) == ("5", "none")
+    assert client.get().status == 200
+
+
 # ---- failures of the application
 
 

@@ -132,6 +132,11 @@ async def _trailers(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"42"), (b"content-length", b"9")]})
 
 
+async def _trailers_only(scope: Message, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.trailers", "headers": [(b"grpc-status", b"5")], "more_trailers": True})
+    await send({"type": "http.response.trailers", "headers": [(b"grpc-message", b"none")]})
+
+
 # ---- failures
 
 
