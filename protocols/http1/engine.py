@@ -611,11 +611,17 @@ class HTTP1Engine:
             return
         if self._open:
             self.events.append(StreamClosed(self._open))
-        if self._open or self._reading is _R_HEAD:
+        if self._is_invalid_preface():
+            self._buffer.clear()
+        elif self._open or self._reading is _R_HEAD:
             method, target, version = rules.describe(self._request, self._buffer)
             self.events.append(Refused(refusal.status, refusal.reason, method, target, version))
             self._out.append(self._writer.write_error(refusal.status))
         self._close(Closing.AFTER_FLUSH)
+
+    def _is_invalid_preface(self) -> bool:
+        may_be = not self._count and self._parameters.h2c_prior_knowledge
+        return may_be and upgrade.is_invalid_preface(self._buffer)
 
     def _cut(self) -> None:
         """End the connection in the middle of a response, so that the peer notices.

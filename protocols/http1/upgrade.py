@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 
 from ..events import Request
 from . import grammar
@@ -14,7 +15,20 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: The answer that accepts `Upgrade: h2c`.
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
 
+#: Three words, of which neither the second looks like a target nor the third like a version.
+_NOT_HTTP1 = re.compile(rb"[!-~]+ (?![/*])[!-9;-~]+ (?!(?i:HTTP))[A-Za-z]+")
+
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+def is_invalid_preface(data: bytes | bytearray) -> bool:
+    """Tell whether a connection begins with what is neither HTTP/1 nor HTTP/2, where a whole preface could stand.
+
+    Such a peer gets no answer (RFC 9113 §3.4): it reads frames or nothing, and an HTTP/1.1 response would be a
+    frame of four megabytes to it. What has at least the shape of a request gets its 400, as has a shorter line.
+    """
+    line, end, _ = bytes(data).partition(b"\r\n")
+    return bool(end) and len(line) >= len(PREFACE) and _NOT_HTTP1.fullmatch(line) is not None
 
 
 def read_settings(request: Request, facts: FieldFacts) -> bytes | None:

@@ -86,6 +86,7 @@ class ControlFrames(SendingSide):
         stream = self._streams.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
+            self._leftovers.pop(stream_id, None)
             self._spend_control()
             return
         self._lose_stream(stream)
@@ -131,7 +132,7 @@ class ControlFrames(SendingSide):
         """RFC 9113 §6.9.2: all streams' windows change by the difference, and may become negative."""
         difference = size - self._peer_window
         self._peer_window = size
-        for stream in self._streams.values():
+        for stream in (*self._streams.values(), *self._leftovers.values()):
             stream.send_window += difference
             if stream.send_window > MAX_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window exceeds 2^31-1")
@@ -146,7 +147,7 @@ class ControlFrames(SendingSide):
         difference = size - self._largest_window
         self._largest_window = size
         if difference:
-            for stream in self._streams.values():
+            for stream in (*self._streams.values(), *self._leftovers.values()):
                 stream.receive_window += difference
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -193,7 +194,7 @@ class ControlFrames(SendingSide):
             if self._send_window > MAX_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "the connection's window exceeds 2^31-1")
             return
-        stream = self._streams.get(stream_id)
+        stream = self._streams.get(stream_id) or self._leftovers.get(stream_id)
         if stream is None:
             self._check_not_idle(stream_id)
             return

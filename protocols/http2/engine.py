@@ -211,6 +211,8 @@ class HTTP2Engine(ReceivingSide):
                 self._drain_overdue()
             if self._stall_deadline <= now:
                 self._reset_stalled(now)
+            if self._leftover_deadline <= now:
+                self._stop_leftovers(now)
             self._update_deadline()
 
     def _ping_or_cut(self, now: float) -> None:

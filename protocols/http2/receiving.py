@@ -162,7 +162,7 @@ class ReceivingSide(ControlFrames):
         self._receive_window -= size
         if self._receive_window < 0:
             raise ConnectionFault(FLOW_CONTROL_ERROR, "more DATA than the connection's window")
-        stream = self._streams.get(stream_id)
+        stream = self._streams.get(stream_id) or self._leftovers.get(stream_id)
         if stream is None or stream.is_remote_closed:
             self._on_unwanted_data(stream_id, stream)
             return
@@ -178,19 +178,31 @@ class ReceivingSide(ControlFrames):
             self._spend_control()
             self._top_up()
             return
-        stream.unread += size
-        self._unread += size
         if stream.expected is not None:
             stream.expected -= size
             if stream.expected < 0 or (end_stream and stream.expected):
+                self._top_up()
                 raise StreamFault(stream_id, PROTOCOL_ERROR, "body and content-length differ")
         if end_stream:
             stream.is_remote_closed = True
+        if stream.answered_at is not None:
+            self._throw_away(stream)
+            return
+        stream.unread += size
+        self._unread += size
         if stream.held is None and stream.handed_over < MAX_HANDED_OVER:
             stream.handed_over += 1
             self.events.append(Data(stream_id, payload, end_stream))
         else:
             self._hold(stream, payload, end_stream)
+        self._top_up()
+
+    def _throw_away(self, stream: Stream) -> None:
+        """Data for a request that has its answer."""
+        if stream.is_remote_closed:
+            del self._leftovers[stream.id]
+        else:
+            self._judge_leftover(stream)
         self._top_up()
 
     def _hold(self, stream: Stream, payload: bytes, end_stream: bool) -> None:
@@ -276,7 +288,7 @@ class ReceivingSide(ControlFrames):
     def _on_block(self, flags: int, stream_id: int, block: bytes, dependency: Dependency | None) -> None:
         """A complete header block: a request, trailers, or out of place."""
         end_stream = flags & END_STREAM != 0
-        if (stream := self._streams.get(stream_id)) is not None:
+        if (stream := self._streams.get(stream_id) or self._leftovers.get(stream_id)) is not None:
             self._on_trailers(stream, block, end_stream)
             return
         if stream_id <= self._last_stream_id or not stream_id & 1:
@@ -376,7 +388,9 @@ class ReceivingSide(ControlFrames):
         if stream.expected:
             raise StreamFault(stream.id, PROTOCOL_ERROR, "body and content-length differ")
         stream.is_remote_closed = True
-        if stream.held is not None:
+        if stream.answered_at is not None:
+            del self._leftovers[stream.id]
+        elif stream.held is not None:
             stream.held.trailers = fields
         else:
             self.events.append(Trailers(stream.id, fields))

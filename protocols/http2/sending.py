@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..engine import DefaultFields, LocalProtocolError
 from ..events import Fields, Request, Writable
-from .errors import INTERNAL_ERROR, NO_ERROR, MalformedMessage
+from .errors import INTERNAL_ERROR, MalformedMessage
 from .field_decoder import Field
 from .frames import (
     DATA,
@@ -22,7 +22,6 @@ from .frames import (
     WORD,
     field_block,
     frame_head,
-    rst_stream,
 )
 from .parameters import HTTP2Parameters
 from .requests import read_request
@@ -392,7 +391,6 @@ class SendingSide(ConnectionState):
     def _response_complete(self, stream: Stream) -> None:
         """END_STREAM is out. What the peer still sends for this request is of no use to anyone."""
         if not stream.is_remote_closed:
-            self._frames.append(rst_stream(stream.id, NO_ERROR))  # RFC 9113 §8.1
-            self._remember_reset(stream.id)
+            self._keep_leftover(stream)
         self._resets.earn()
         self._drop(stream)

@@ -18,6 +18,8 @@ from .streams import Stream
 
 #: How many streams that we have reset are remembered, so that what was on its way is not held against the peer.
 _REMEMBERED_RESETS = 1000
+#: How long a peer may go on with a request that has been answered already, before it is told to stop.
+LEFTOVER_SECONDS = 2.0
 #: A reset request whose exchange never reported its end stops counting as running after this many seconds.
 _ABANDONED_SECONDS = 60.0
 
@@ -42,6 +44,8 @@ class ConnectionState:
         "_is_over",
         "_is_writable",
         "_last_stream_id",
+        "_leftover_deadline",
+        "_leftovers",
         "_now",
         "_outputs",
         "_parameters",
@@ -81,6 +85,9 @@ class ConnectionState:
         self._frames: list[bytes | memoryview] = []
         self._outputs: int = 0
         self._streams: dict[int, Stream] = {}
+        #: Answered, but the peer has not ended its request. Nobody waits for the rest, yet it has to keep to the
+        #: rules: what is on its way was sent by a peer that could not know. Not counted as running.
+        self._leftovers: dict[int, Stream] = {}
         self._pushes: int = 0
         self._last_stream_id: int = 0
         #: The highest stream that will be served, once the final GOAWAY has said so.
@@ -104,6 +111,7 @@ class ConnectionState:
         self._ping_deadline = NEVER
         self._drain_deadline = NEVER
         self._stall_deadline = NEVER
+        self._leftover_deadline = NEVER
 
     def _update_deadline(self) -> None:
         self.deadline = min(
@@ -113,6 +121,7 @@ class ConnectionState:
             self._ping_deadline,
             self._drain_deadline,
             self._stall_deadline,
+            self._leftover_deadline,
         )
 
     # ---- how much a peer may do
@@ -181,16 +190,58 @@ class ConnectionState:
         """The peer broke a rule on a stream, open or not: reset it."""
         self._frames.append(rst_stream(fault.stream_id, fault.code))
         self._remember_reset(fault.stream_id)
+        self._leftovers.pop(fault.stream_id, None)
         stream = self._streams.get(fault.stream_id)
         if stream is not None:
             self._lose_stream(stream)
         self._spend_reset()
+
+    # ---- requests that are answered before they have ended
+
+    def _keep_leftover(self, stream: Stream) -> None:
+        """The response is complete and the request is not.
+
+        RST_STREAM with NO_ERROR may ask the peer to stop (RFC 9113 §8.1). It is not sent at once: most often
+        the end of the request is on its way, and a peer that breaks a rule in it is owed the error of that rule.
+        """
+        leftovers = self._leftovers
+        stream.answered_at = self._now
+        leftovers[stream.id] = stream
+        self._judge_leftover(stream)
+        if len(leftovers) > self._parameters.max_concurrent_streams:
+            self._stop_leftover(next(iter(leftovers)))
+        if self._leftover_deadline == NEVER:
+            self._leftover_deadline = self._now + LEFTOVER_SECONDS
+            self._update_deadline()
+
+    def _judge_leftover(self, stream: Stream) -> None:
+        """A peer that has used half of the window has more to send than what was on its way."""
+        if stream.receive_window * 2 < self._parameters.initial_stream_window_size:
+            self._stop_leftover(stream.id)
+
+    def _stop_leftover(self, stream_id: int) -> None:
+        del self._leftovers[stream_id]
+        self._frames.append(rst_stream(stream_id, NO_ERROR))
+        self._remember_reset(stream_id)
+
+    def _stop_leftovers(self, now: float) -> None:
+        """Stop those that have had their time; look again when the next one has."""
+        self._leftover_deadline = NEVER
+        for stream_id, stream in list(self._leftovers.items()):
+            assert stream.answered_at is not None  # set by `_keep_leftover`
+            until = stream.answered_at + LEFTOVER_SECONDS
+            if until > now:
+                self._leftover_deadline = until
+                break
+            self._stop_leftover(stream_id)
 
     # ---- how the connection ends
 
     def _close(self) -> None:
         """Nothing is open: say goodbye, unless the final GOAWAY has been sent already."""
         if not self._is_over:
+            for stream_id in list(self._leftovers):
+                self._stop_leftover(stream_id)
             is_said = self._drain_limit is not None
             self._end(b"" if is_said else goaway(self._last_served(), NO_ERROR), Closing.AFTER_FLUSH)
 
@@ -211,11 +262,13 @@ class ConnectionState:
         self.closing = closing
         self.events += [StreamClosed(stream_id) for stream_id in self._streams]
         self._streams.clear()
+        self._leftovers.clear()
         self._abandoned.clear()
         self._scheduler = Scheduler(0)
         self._unsent = self._unread = self._pushes = 0
         self._idle_deadline = self._block_deadline = self._read_deadline = NEVER
         self._ping_deadline = self._drain_deadline = self._stall_deadline = NEVER
+        self._leftover_deadline = NEVER
         self._update_deadline()
 
     # ---- the connection's receive window

@@ -26,6 +26,7 @@ class Stream:
         remaining: bytes that the response's content-length still lacks, or None.
         chunks, buffered: response bytes that wait to be sent, and their size.
         is_ended: the application has ended the response.
+        answered_at: since when the response is complete while the request is not; see `LEFTOVER_SECONDS`.
         trailers: the trailer section to send behind the data.
         wants_writable: `can_send` has said no.
         stalled_at: when the peer's windows stopped its data, or None.
@@ -33,6 +34,7 @@ class Stream:
     """
 
     __slots__ = (
+        "answered_at",
         "buffered",
         "chunks",
         "expected",
@@ -79,6 +81,7 @@ class Stream:
         self.chunks: deque[bytes | memoryview] = deque()
         self.buffered = 0
         self.is_ended = False
+        self.answered_at: float | None = None
         self.trailers: list[Field] | None = None
         self.wants_writable = False
         self.stalled_at: float | None = None

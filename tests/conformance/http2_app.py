@@ -1,6 +1,6 @@
 """The application behind `test_http2_wire.py`: `/hold` waits until the client has gone.
 
-`/endless` sends until then, `/push` pushes, anything else answers at once.
+`/endless` sends until then, `/push` pushes, `/early` answers before it has read the body, anything else after.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ async def app(
         await receive()
         return
     assert scope["type"] == "http"
-    more = True
+    more = scope["path"] != "/early"
     while more or scope["path"] == "/hold":
         message = await receive()
         if message["type"] == "http.disconnect":

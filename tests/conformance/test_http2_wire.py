@@ -52,6 +52,8 @@ GET: Fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":autho
 POST: Fields = [(":method", "POST"), *GET[1:]]
 HEAD: Fields = [(":method", "HEAD"), *GET[1:]]
 HOLD: Fields = [(":method", "POST"), GET[1], (":path", "/hold"), GET[3]]
+#: Is answered as soon as its head has come.
+EARLY: Fields = [(":method", "POST"), GET[1], (":path", "/early"), GET[3], ("content-length", "1")]
 
 Frame = tuple[int, int, int, bytes]
 
@@ -208,6 +210,11 @@ def closed(peer: Peer) -> None:
 def reset(peer: Peer) -> None:
     peer.headers(1, HOLD, END_HEADERS)
     peer.send(frame(RST_STREAM, 0, 1, number(CANCEL)))
+
+
+def answered_early(peer: Peer) -> None:
+    peer.headers(1, EARLY, END_HEADERS)
+    peer.answered(1)
 
 
 def reset_half_closed(peer: Peer) -> None:
@@ -648,6 +655,41 @@ CASES: dict[str, tuple[Act, ...]] = {
         sends(frame(DATA, 0, 1, b"test"), frame(DATA, END_STREAM, 1, b"test")),
         stream_error(PROTOCOL),
     ),
+    # the same where the application has answered before the request is complete
+    "early 5.1 DATA on reset": (
+        answered_early,
+        sends(frame(RST_STREAM, 0, 1, number(CANCEL)), frame(DATA, 1, 1, b"test")),
+        connection_error(CLOSED),
+    ),
+    "early 5.1 HEADERS on reset": (
+        answered_early,
+        sends(frame(RST_STREAM, 0, 1, number(CANCEL))),
+        headers(1),
+        connection_error(CLOSED),
+    ),
+    "early 6.9 WINDOW_UPDATE by 0": (answered_early, sends(window(1, 0)), stream_error(PROTOCOL)),
+    "early 6.9.1 window too large": (
+        answered_early,
+        sends(window(1, MAX_WINDOW), window(1, MAX_WINDOW)),
+        stream_error(FLOW_CONTROL),
+    ),
+    "early 8.1 second HEADERS without END_STREAM": (
+        answered_early,
+        headers(1, [("x-test", "ok")], END_HEADERS),
+        stream_error(PROTOCOL),
+    ),
+    "early 8.1.2.1 pseudo-header in trailers": (
+        answered_early,
+        sends(frame(DATA, 0, 1, b"1")),
+        headers(1, [(":method", "POST")]),
+        stream_error(PROTOCOL),
+    ),
+    "early 8.1.2.6 content-length and DATA": (
+        answered_early,
+        sends(frame(DATA, END_STREAM, 1, b"test")),
+        stream_error(PROTOCOL),
+    ),
+    "early request that ends well": (answered_early, sends(frame(DATA, END_STREAM, 1, b"1")), alive),
     "8.2 PUSH_PROMISE": (
         opened(),
         sends(frame(PUSH_PROMISE, END_HEADERS, 1, number(3) + block(GET))),
@@ -765,7 +807,7 @@ def test_case(case: str, scheme: str, server: Server) -> None:
 
 
 def test_invalid_preface(scheme: str, server: Server) -> None:
-    """h2spec 3.5: over TLS it is a connection error; in clear text it is a bad request of HTTP/1.1."""
+    """h2spec 3.5: over TLS it is a connection error; in clear text it is no HTTP at all, and gets no answer."""
     peer = Peer(server.connect(scheme), b"")
     try:
         peer.send(b"INVALID CONNECTION PREFACE\r\n\r\n")
@@ -773,7 +815,7 @@ def test_invalid_preface(scheme: str, server: Server) -> None:
             assert peer.read()[0] == SETTINGS
             peer.connection_error(PROTOCOL)
         else:
-            assert peer.sock.recv(65536).startswith(b"HTTP/1.1 400 ")
+            assert peer.sock.recv(65536) == b""
     finally:
         peer.close()
 

@@ -240,6 +240,36 @@ def test_what_only_begins_like_the_preface(connect, cut) -> None:
     assert session.requests[0].method == "PRINT"
 
 
+def test_an_invalid_preface_gets_no_answer(connect, cut) -> None:
+    """RFC 9113 §3.4: to who reads frames, an HTTP/1.1 response is no answer but the begin of an endless frame."""
+    session = connect()
+    session.say(b"INVALID CONNECTION PREFACE\r\n\r\n", cut)
+    assert (session.output, session.refused, session.engine.closing) == (b"", [], Closing.AFTER_FLUSH)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"SHORT AND WRONG\r\n\r\n",
+        b"GET /a/rather/long/target WITHOUT\r\n\r\n",
+        b"GET http://example.org/long WITHOUT\r\n\r\n",
+        b"CONNECT example.organisation:443 WITHOUT\r\n\r\n",
+        b"GET something-that-is-long HTTP\r\n\r\n",
+        b"GET something-that-is-long FTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_could_be_a_request_is_answered(connect, cut, head) -> None:
+    session = connect()
+    session.say(head, cut)
+    assert session.refused == [400]
+
+
+def test_without_prior_knowledge_there_is_no_preface(connect, cut) -> None:
+    session = connect(h2c_prior_knowledge=False)
+    session.say(b"INVALID CONNECTION PREFACE\r\n\r\n", cut)
+    assert session.refused == [400]
+
+
 def test_data_event_of_a_tunnel_is_never_the_last(connect) -> None:
     session = connect()
     session.say(WEBSOCKET)
