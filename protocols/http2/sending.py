@@ -340,7 +340,8 @@ class SendingSide(ConnectionState):
         self._frames.append(frame_head(size, DATA, flags, stream.id))
         self._move_chunks(stream, size)
         if not left or size >= TINY_FRAME:
-            self._controls.earn(2)
+            # A peer may answer each part that it reads, however small its buffer, on the stream and the connection.
+            self._controls.earn(2 + size / TINY_FRAME)
         return size
 
     def _move_chunks(self, stream: Stream, size: int) -> None:

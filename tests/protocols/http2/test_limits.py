@@ -24,6 +24,7 @@ from hypercorn.protocols.events import Data, Refused, Request, StreamClosed, Swi
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
 NO_ERROR, PROTOCOL, REFUSED, CALM = 0, 1, 7, 11
 LAST = 2**31 - 1
+FRAME = 16384
 
 
 # ---- streams at once
@@ -229,6 +230,21 @@ def test_a_client_that_updates_windows_after_each_frame_is_no_attack(connect: An
         peer.engine.send_data(1, b"tick", False, peer.now)
         assert peer.body(1, peer.frames()) == b"tick"
         peer.send(WindowUpdateFrame(0, window_increment=4), WindowUpdateFrame(1, window_increment=4))
+    peer.expect_alive()
+
+
+def test_a_proxy_that_returns_windows_in_odd_pieces_is_no_attack(connect: Any) -> None:
+    """HAProxy, for each 16 KB: most of it and then the rest, on the stream and on the connection."""
+    peer = connect(max_control_frames=300)
+    peer.get(1)
+    peer.engine.send_head(1, 200, [], peer.now)
+    for _ in range(500):
+        peer.engine.send_data(1, b"x" * FRAME, False, peer.now)
+        peer.output()
+        for part in (FRAME - 57, 57):
+            for stream_id in (1, 0):
+                peer.send(WindowUpdateFrame(stream_id, window_increment=part))
+            peer.output()
     peer.expect_alive()
 
 
