@@ -284,9 +284,7 @@ class Connection:
             self._linger(now)
             return
         if tls.handshake_done and not was_done:
-            self._own_deadline = NEVER
-            if tls.alpn == "h2":
-                self._begin_http2(None, now)
+            self._handshake_done(tls.alpn, now)
         if output := tls.data_to_send():
             self._write(output)
         if plaintext:
@@ -295,6 +293,15 @@ class Connection:
             self._eof_received(now)
         elif tls.handshake_done:
             self.settle(now)
+
+    def _handshake_done(self, alpn: str | None, now: float) -> None:
+        # A new engine for HTTP/1.1 too: the first has counted the handshake as idleness.
+        self._own_deadline = NEVER
+        self._fresh_until = now + FRESH_SECONDS
+        if alpn == "h2":
+            self._begin(self.server.make_http2_engine(now, None, secure=True), now)
+        else:
+            self._begin(self.server.make_http1_engine(now, True), now)
 
     def _discard(self, data: bytes) -> None:
         if not data:
@@ -440,11 +447,11 @@ class Connection:
         # The 101 (Switching Protocols) goes out before anything of the new engine.
         if output := self.engine.data_to_send():
             self._send(output)
-        self._begin_http2(event, now)
+        self._begin(self.server.make_http2_engine(now, event, secure=self.secure), now)
         self.engine.set_transport_writable(not self.is_blocked, now)
 
-    def _begin_http2(self, event: SwitchToHTTP2 | None, now: float) -> None:
-        self.engine = self.server.make_http2_engine(now, event, secure=self.secure)
+    def _begin(self, engine: Engine, now: float) -> None:
+        self.engine = engine
         if self._is_draining:
             # The engine that was told has gone; the new one serves what its first read brings, as that had to.
             self.engine.drain(now, at_once=False)

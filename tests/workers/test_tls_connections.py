@@ -1,0 +1,182 @@
+"""TLS on real connections: time, the wrong protocol on either port, and how a connection ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from tests.workers.conftest import Running, Serve
+
+GET = b"GET / HTTP/1.1\r\nhost: example.test\r\n\r\n"
+
+
+async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    authority.issue_cert("example.test").private_key_and_cert_chain_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def dial(server: Running) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+
+
+class Handshake:
+    """A client's handshake of which every step is ours to take."""
+
+    def __init__(self, server: Running, context: ssl.SSLContext) -> None:
+        self.sock = dial(server)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="example.test")
+
+    def step(self) -> bytes:
+        """What the client says next; nothing if it has to hear more first."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        return self._outgoing.read()
+
+    def hear(self) -> None:
+        self._incoming.write(self.sock.recv(65536))
+
+    def finish(self) -> None:
+        while not (said := self.step()):
+            self.hear()
+        self.sock.sendall(said)
+
+
+def test_the_handshake_takes_nothing_from_the_time_for_the_first_request(
+    serve: Serve, pem: str, context: ssl.SSLContext
+) -> None:
+    server = serve(hello, certfile=pem, keep_alive_timeout=0.5)
+    slow = Handshake(server, context)
+    slow.sock.sendall(slow.step())
+    with context.wrap_socket(dial(server), server_hostname="example.test") as idle:
+        assert idle.recv(1) == b""  # and so is the time of the other, if it was running
+    began = time.monotonic()
+    slow.finish()
+    while slow.sock.recv(65536):
+        pass
+    assert time.monotonic() - began > 0.4
+    slow.sock.close()
+
+
+def test_a_handshake_that_drips_is_ended_and_disturbs_nobody(
+    serve: Serve, pem: str, context: ssl.SSLContext
+) -> None:
+    server = serve(hello, certfile=pem, ssl_handshake_timeout=0.2)
+    slow = Handshake(server, context)
+
+    def serve_another() -> None:
+        with context.wrap_socket(dial(server), server_hostname="example.test") as client:
+            client.sendall(GET)
+            assert client.recv(12) == b"HTTP/1.1 200"
+
+    said = slow.step()
+    served = 0
+    with contextlib.suppress(ConnectionError):  # of the slow one: a reset, or a broken pipe
+        for byte in said:
+            slow.sock.sendall(bytes([byte]))
+            serve_another()
+            served += 1
+    assert 0 < served < len(said)
+    slow.sock.close()
+
+
+def test_plain_http_on_the_tls_port(serve: Serve, pem: str, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve(hello, certfile=pem, loglevel="debug")
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"), dial(server) as sock:
+        sock.sendall(GET)
+        assert sock.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
+    (line,) = [record for record in caplog.records if "TLS" in record.message]
+    assert (line.levelname, line.exc_info) == ("DEBUG", None)
+    assert "http request" in line.message
+
+
+def test_tls_on_the_plain_port(serve: Serve, context: ssl.SSLContext) -> None:
+    server = serve(hello)
+    with dial(server) as sock, pytest.raises(ssl.SSLError):
+        context.wrap_socket(sock, server_hostname="example.test")
+    with dial(server) as sock:
+        sock.sendall(GET)
+        assert sock.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_end_is_said(serve: Serve, pem: str, context: ssl.SSLContext, version: ssl.TLSVersion) -> None:
+    """RFC 8446 §6.1: close_notify from us, and an answer to the client's own."""
+    context.minimum_version = context.maximum_version = version
+    server = serve(hello, certfile=pem)
+    sock = context.wrap_socket(dial(server), server_hostname="example.test", suppress_ragged_eofs=False)
+    sock.sendall(GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+    assert sock.makefile("rb").read().endswith(b"hello")
+    sock.close()
+    sock = context.wrap_socket(dial(server), server_hostname="example.test", suppress_ragged_eofs=False)
+    sock.sendall(GET)
+    assert sock.recv(12) == b"HTTP/1.1 200"
+    while b"hello" not in sock.recv(65536):
+        pass
+    sock.unwrap().close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_of_another_worker_is_no_harm(
+    serve: Serve, pem: str, context: ssl.SSLContext, version: ssl.TLSVersion
+) -> None:
+    """Each worker has its own keys for tickets: a foreign one means a full handshake, not an error."""
+    context.minimum_version = context.maximum_version = version
+
+    def visit(server: Running, session: ssl.SSLSession | None) -> tuple[bool | None, ssl.SSLSession | None]:
+        with context.wrap_socket(dial(server), server_hostname="example.test", session=session) as sock:
+            sock.sendall(GET)
+            assert sock.recv(12) == b"HTTP/1.1 200"
+            return sock.session_reused, sock.session
+
+    first, second = serve(hello, certfile=pem), serve(hello, certfile=pem)
+    is_reused, session = visit(first, None)
+    assert not is_reused
+    assert visit(second, session)[0] is False
+    assert visit(first, session)[0] is True
+
+
+def test_certificates_of_clients(serve: Serve, pem: str, authority: trustme.CA, tmp_path: Path) -> None:
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = serve(hello, certfile=pem, ca_certs=str(tmp_path / "ca.pem"), verify_mode="CERT_REQUIRED")
+
+    def ask(issuer: trustme.CA | None) -> bytes:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        if issuer is not None:
+            issuer.issue_cert("client@example.test").configure_cert(context)
+        with context.wrap_socket(dial(server), server_hostname="example.test") as sock:
+            sock.sendall(GET)
+            return sock.recv(12)
+
+    assert ask(authority) == b"HTTP/1.1 200"
+    for stranger in (None, trustme.CA()):
+        with pytest.raises(ssl.SSLError):
+            ask(stranger)
