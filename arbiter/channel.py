@@ -72,8 +72,8 @@ def _describe(message: Message) -> tuple[dict[str, Any], list[int]]:
             return {"type": "retire"}, []
         case Draining():
             return {"type": "draining"}, []
-        case Drain(reason):
-            return {"type": "drain", "reason": reason.value}, []
+        case Drain(reason, ending):
+            return {"type": "drain", "reason": reason.value, "ending": ending}, []
         case Release(keys):
             return {"type": "release", "keys": keys}, []
         case Adopt(listeners):
@@ -94,7 +94,7 @@ def _restore(described: dict[str, Any], descriptors: deque[int]) -> Message:
         case "draining":
             return Draining()
         case "drain":
-            return Drain(DrainReason(described["reason"]))
+            return Drain(DrainReason(described["reason"]), tuple(described["ending"]))
         case "release":
             return Release(tuple(described["keys"]))
         case "adopt":

@@ -41,6 +41,10 @@ class _Group:
     def listeners(self) -> list[Listener]:
         return [*self.own.values(), *([] if self.shared is None else [self.shared])]
 
+    def has_address_of(self, sock: socket) -> bool:
+        name = sock.family, sock.getsockname()
+        return any((one.sock.family, one.sock.getsockname()) == name for one in self.listeners()[:1])
+
 
 class ListenerTable:
     """All listeners of one arbiter. Nothing here blocks, but for resolving host names in `open`."""
@@ -92,12 +96,17 @@ class ListenerTable:
         """Close our copies; the file of a Unix socket is removed if it is still the one that we made."""
         for key in set(keys) & self._listeners.keys():
             self._listeners.pop(key).sock.close()
+        files = {group.file for groups in self._places.values() for group in groups}
         for place, groups in list(self._places.items()):
             for group in groups:
                 self._prune(group)
             self._places[place] = [group for group in groups if group.listeners()]
             if not self._places[place]:
                 del self._places[place]
+        kept = {group.file for groups in self._places.values() for group in groups}
+        for file in files - kept:
+            if file is not None:
+                _remove_file(*file)
 
     def keep_only(self, keys: Iterable[int]) -> None:
         """In a worker: close the copies of all other listeners; files stay."""
@@ -108,8 +117,6 @@ class ListenerTable:
         group.own = {slot: one for slot, one in group.own.items() if one.key in self._listeners}
         if group.shared is not None and group.shared.key not in self._listeners:
             group.shared = None
-            if group.file is not None:
-                _remove_file(*group.file)
 
     def _wanted(self, settings: Settings, slots: Sequence[int]) -> Iterator[Place]:
         """The places of the settings, each with its groups in the table."""
@@ -122,7 +129,7 @@ class ListenerTable:
                 bind, is_secure = place
                 # An address that is wanted both ways (port 0 may be) is two addresses.
                 switched = None if (bind, not is_secure) in places else self._other_way(place)
-                self._places[place] = switched or self._open(place, settings, slots)
+                self._places[place] = switched or self._open(place, settings, slots, places)
             yield place
 
     def _made_by_config(self, settings: Settings) -> Iterator[Place]:
@@ -139,11 +146,23 @@ class ListenerTable:
                 self._places[bind, is_secure] = [self._group(bind, is_secure, [sock], None)]
                 yield bind, is_secure
 
-    def _open(self, place: Place, settings: Settings, slots: Sequence[int]) -> list[_Group]:
+    def _open(
+        self, place: Place, settings: Settings, slots: Sequence[int], wanted: Sequence[Place]
+    ) -> list[_Group]:
         bind, is_secure = place
         own = list(slots) if supports_reuse_port(bind) and settings.reuse_port is not False else None
-        made = open_bind(bind, _socket_settings(settings), len(own) if own else None)
-        return [self._group(bind, is_secure, sockets, own) for sockets in made]
+        # What these settings do not name any more; what they do name must not be bound twice.
+        leaving = [group for other, groups in self._places.items() if other not in wanted for group in groups]
+        ours = [one.sock for group in leaving for one in group.listeners()]
+        groups: list[_Group] = []
+        for sockets in open_bind(bind, _socket_settings(settings), len(own) if own else None, ours):
+            twin = next((group for group in leaving if group.has_address_of(sockets[0])), None)
+            if twin is None:
+                groups.append(self._group(bind, is_secure, sockets, own))
+            else:
+                sockets[0].close()
+                groups.append(self._twin(twin, bind, is_secure))
+        return groups
 
     def _group(self, bind: Bind, is_secure: bool, sockets: list[socket], slots: list[int] | None) -> _Group:
         if slots:
@@ -152,21 +171,21 @@ class ListenerTable:
         return _Group(shared=self._add(sockets[0], bind, is_secure, True), file=_file_of(bind))
 
     def _other_way(self, place: Place) -> list[_Group] | None:
-        """The same address with TLS instead of without, or the reverse: the same sockets under other keys."""
+        """The same bind with TLS instead of without, or the reverse."""
         bind, is_secure = place
         groups = self._places.get((bind, not is_secure))
         if groups is None:
             return None
-        return [
-            _Group(
-                {slot: self._copy(one, is_secure) for slot, one in group.own.items()},
-                None if group.shared is None else self._copy(group.shared, is_secure),
-            )
-            for group in groups
-        ]
+        return [self._twin(group, bind, is_secure) for group in groups]
 
-    def _copy(self, listener: Listener, is_secure: bool) -> Listener:
-        return self._add(listener.sock.dup(), listener.bind, is_secure, listener.shared)
+    def _twin(self, group: _Group, bind: Bind, is_secure: bool) -> _Group:
+        """The same sockets, with what waits in their queues, under other keys."""
+
+        def copy(listener: Listener) -> Listener:
+            return self._add(listener.sock.dup(), bind, is_secure, listener.shared)
+
+        own = {slot: copy(one) for slot, one in group.own.items()}
+        return _Group(own, None if group.shared is None else copy(group.shared), group.file)
 
     def _extend(self, place: Place, settings: Settings, slots: Sequence[int]) -> None:
         bind, is_secure = place

@@ -265,8 +265,8 @@ class Master:
             return  # it has just ended; the plan hears of it next
         instructions: list[Instruction]
         match command:
-            case m.TellDrain(_, reason):
-                instructions = [Drain(reason)]
+            case m.TellDrain(_, reason, ending):
+                instructions = [Drain(reason, ending)]
             case m.TellRelease(_, keys):
                 instructions = [Release(keys)]
             case m.TellAdopt(_, keys):

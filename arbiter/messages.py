@@ -165,10 +165,11 @@ class StartWorker:
 
 @dataclass(frozen=True, slots=True)
 class TellDrain:
-    """Ask a worker to drain."""
+    """Ask a worker to drain. `ending` are listeners that have just been closed here, see `Drain`."""
 
     worker: int
     reason: DrainReason
+    ending: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

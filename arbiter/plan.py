@@ -483,9 +483,9 @@ class _Step:
             self.commands = [command for command in self.commands if not isinstance(command, m.TellDrain)]
             self._forget()
             self.commands.extend(cover(self.state))
-            self._close()
-            # Last: by now somebody else accepts, and what nobody accepts from any more is closed.
-            self.commands.extend(drains)
+            ending = self._close()
+            # Last: by now somebody else accepts, and of what nobody accepts from any more they have the only copies.
+            self.commands.extend(dataclasses.replace(drain, ending=ending) for drain in drains)
             self._report()
 
     def _drain_superfluous(self) -> None:
@@ -560,12 +560,14 @@ class _Step:
             del state.generations[number]
             self.commands.append(m.Forget(number))
 
-    def _close(self) -> None:
+    def _close(self) -> tuple[int, ...]:
         state = self.state
-        needless = state.open_keys.difference(*(g.keys.all() for g in state.generations.values()))
+        needed = {key for generation in state.generations.values() for key in generation.keys.all()}
+        needless = tuple(sorted(state.open_keys - needed))
         if needless:
-            state.open_keys -= needless
-            self.commands.append(m.CloseListeners(tuple(sorted(needless))))
+            state.open_keys -= set(needless)
+            self.commands.append(m.CloseListeners(needless))
+        return needless
 
     def _end(self) -> None:
         """The workers have their own copies of the listeners and take what waits there."""

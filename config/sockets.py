@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 from .binds import Bind, BindKind
@@ -86,7 +86,10 @@ def supports_reuse_port(bind: Bind) -> bool:
 
 
 def open_bind(
-    bind: Bind, settings: SocketSettings = SocketSettings(), copies: int | None = None
+    bind: Bind,
+    settings: SocketSettings = SocketSettings(),
+    copies: int | None = None,
+    ours: Sequence[socket.socket] = (),
 ) -> list[list[socket.socket]]:
     """Open a bind: one group of sockets for each of its addresses (a host name may have several).
 
@@ -95,6 +98,10 @@ def open_bind(
     of them later); only for binds where `supports_reuse_port`. A port that somebody else holds is an error then too,
     although the kernel would let the same user join. Resolving a host name may block.
 
+    `ours` are listening sockets of the caller, who is about to give them up. They are not in the way: an address that
+    overlaps with theirs is opened beside them, and one that is the very same is not opened again: its group is one
+    duplicate of the socket that has it, with the queue of that.
+
     Raises:
         BindError: it cannot be opened.
     """
@@ -102,8 +109,8 @@ def open_bind(
         if bind.kind is BindKind.DESCRIPTOR:
             return [[_adopt(bind, settings)]]
         if bind.kind is BindKind.INET:
-            return _open_inet(bind, settings, copies)
-        return [[_open_unix(bind, settings)]]
+            return _open_inet(bind, settings, copies, ours)
+        return [[_open_unix(bind, settings, ours)]]
     except OSError as error:
         raise BindError(f"cannot bind {bind}: {_explain(bind, error)}") from error
     except UnicodeError as error:  # from the encoding of host names (RFC 3490)
@@ -159,20 +166,28 @@ def socket_url(sock: socket.socket, secure: bool) -> str:
     return f"{scheme}://unix:{address}"
 
 
-def _open_inet(bind: Bind, settings: SocketSettings, copies: int | None) -> list[list[socket.socket]]:
+def _open_inet(
+    bind: Bind, settings: SocketSettings, copies: int | None, ours: Sequence[socket.socket]
+) -> list[list[socket.socket]]:
     addresses = _resolve(bind, settings.kind)
+
+    def open_group(family: int, address: tuple[str | int, ...]) -> list[socket.socket]:
+        return _open_group(family, address, settings, copies, _on_port(ours, family, address[1]))
+
     for _ in range(1, _PORT_ATTEMPTS):
         try:
-            return _open_addresses(bind, addresses, settings, copies)
+            return _open_addresses(bind, addresses, open_group)
         except OSError as error:
             # The port that the kernel chose on the first address may be taken on the second: choose again.
             if bind.port or error.errno != errno.EADDRINUSE:
                 raise
-    return _open_addresses(bind, addresses, settings, copies)
+    return _open_addresses(bind, addresses, open_group)
 
 
 def _open_addresses(
-    bind: Bind, addresses: list[tuple[int, str, int]], settings: SocketSettings, copies: int | None
+    bind: Bind,
+    addresses: list[tuple[int, str, int]],
+    open_group: Callable[[int, tuple[str | int, ...]], list[socket.socket]],
 ) -> list[list[socket.socket]]:
     groups: list[list[socket.socket]] = []
     port = bind.port
@@ -181,7 +196,7 @@ def _open_addresses(
         for family, host, scope in addresses:
             address = (host, port, 0, scope) if scope else (host, port)
             try:
-                groups.append(_open_group(family, address, settings, copies))
+                groups.append(open_group(family, address))
             except OSError as error:
                 # "localhost" has an IPv6 address where the kernel has no IPv6.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or len(addresses) == 1:
@@ -198,11 +213,21 @@ def _open_addresses(
 
 
 def _open_group(
-    family: int, address: tuple[str | int, ...], settings: SocketSettings, copies: int | None
+    family: int,
+    address: tuple[str | int, ...],
+    settings: SocketSettings,
+    copies: int | None,
+    ours: list[socket.socket],
 ) -> list[socket.socket]:
+    same = next((sock for sock in ours if _has_address(sock, address)), None)
+    if same is not None:
+        return [same.dup()]
+    for sock in ours:
+        # Only such sockets let another be bound to an address that overlaps with theirs, and only if it is one too.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if copies is None:
-        return [_bound(family, address, settings, reuse_port=False)]
-    if address[1]:
+        return [_bound(family, address, settings, reuse_port=bool(ours))]
+    if address[1] and not ours:
         _probe(family, address, settings)
     group = [_bound(family, address, settings, reuse_port=True)]
     try:
@@ -212,6 +237,16 @@ def _open_group(
         close_all([group])
         raise
     return group
+
+
+def _on_port(ours: Sequence[socket.socket], family: int, port: str | int) -> list[socket.socket]:
+    return [sock for sock in ours if sock.family == family and sock.getsockname()[1] == port]
+
+
+def _has_address(sock: socket.socket, address: tuple[str | int, ...]) -> bool:
+    name = sock.getsockname()
+    # An IPv6 name has a flow label and a scope besides host and port.
+    return bool(name == (*address, 0, 0)[: len(name)])
 
 
 def _probe(family: int, address: tuple[str | int, ...], settings: SocketSettings) -> None:
@@ -265,7 +300,10 @@ def _resolve(bind: Bind, kind: socket.SocketKind) -> list[tuple[int, str, int]]:
     return list(dict.fromkeys(addresses))
 
 
-def _open_unix(bind: Bind, settings: SocketSettings) -> socket.socket:
+def _open_unix(bind: Bind, settings: SocketSettings, ours: Sequence[socket.socket]) -> socket.socket:
+    for present in ours:
+        if present.family == socket.AF_UNIX and _is_named(present, bind):
+            return present.dup()
     sock = socket.socket(socket.AF_UNIX, settings.kind)
     try:
         _set_options(sock, socket.AF_UNIX, settings.kind)
@@ -277,6 +315,13 @@ def _open_unix(bind: Bind, settings: SocketSettings) -> socket.socket:
     except BaseException:
         sock.close()
         raise
+
+
+def _is_named(sock: socket.socket, bind: Bind) -> bool:
+    name = sock.getsockname()
+    if bind.kind is BindKind.ABSTRACT:
+        return bool(name == b"\0" + os.fsencode(bind.path))
+    return isinstance(name, str) and os.path.realpath(name) == os.path.realpath(bind.path)
 
 
 def _bind_file(sock: socket.socket, path: str, settings: SocketSettings) -> None:

@@ -37,9 +37,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Accept no more, finish what is open, exit."""
+    """Accept no more, finish what is open, exit.
+
+    `ending` are keys of listeners that nobody accepts from afterwards, other than at a stop, where that is true of all:
+    what waits in their queues is served before they are closed.
+    """
 
     reason: DrainReason
+    ending: tuple[int, ...] = ()
 
 
 Instruction: TypeAlias = Adopt | Release | Drain

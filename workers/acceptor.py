@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -67,18 +67,18 @@ class Acceptor:
                 if close:
                     listener.sock.close()
 
-    def stop(self, *, take_queue: bool) -> None:
-        """Accept no more. `take_queue`: first take every connection that already waits, then close the listeners.
+    def stop(self, *, ending: Collection[int] = ()) -> None:
+        """Accept no more. Of the listeners whose keys are in `ending`, first take what waits, then close them.
 
         Nobody would accept from those again: a client that comes now is refused at once. Left open they would
         let it connect and send, and reset it when the process ends.
         """
         for listener in self.listeners:
-            if take_queue:
-                self._take_all(listener)
             self._runtime.forget(listener.sock)
-            if take_queue and listener.sock.family != socket.AF_UNIX:  # its owner asks it for its file
-                listener.sock.close()
+            if listener.key in ending:
+                self._take_all(listener)
+                if listener.sock.family != socket.AF_UNIX:  # its owner asks it for its file
+                    listener.sock.close()
         self._listeners.clear()
 
     def room_freed(self) -> None:

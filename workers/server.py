@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +94,7 @@ class Server:
         self._flush_due: list[Connection] = []
         self._requests_left = _requests_left(settings)
         self._drain_reason: DrainReason | None = None
+        self._ending: tuple[int, ...] = ()
         self._drain_asked: Event = runtime.make_event()
         self._progress: Event = runtime.make_event()
         self._ticker: Task | None = None
@@ -154,8 +155,8 @@ class Server:
         reason = self._drain_reason
         assert reason is not None  # set by whoever set the event
         connections = list(self.connections)
-        # A successor goes on with the same listeners; at a stop nobody does, so what waits is served here.
-        self._acceptor.stop(take_queue=reason is DrainReason.STOP)
+        # A successor goes on with the same listeners; where nobody does, what waits is served here.
+        self._acceptor.stop(ending=self._ending_listeners(reason))
         at_once = reason is not DrainReason.REPLACE or self.settings.use_reloader
         for connection in connections:
             connection.drain(reason, at_once)
@@ -165,6 +166,11 @@ class Server:
             if not await self.runtime.wait(self._progress, max(0.0, deadline - monotonic())):
                 break
         await self._cancel_rest()
+
+    def _ending_listeners(self, reason: DrainReason) -> Collection[int]:
+        if reason is DrainReason.STOP:
+            return [listener.key for listener in self._acceptor.listeners]
+        return self._ending
 
     def _is_busy(self) -> bool:
         return bool(self.connections or self.running)
@@ -188,7 +194,7 @@ class Server:
         """Also reached when `serve` itself is cancelled: leave nothing behind."""
         if (channel := self.supervisor.channel()) is not None:
             self.runtime.forget(channel)
-        self._acceptor.stop(take_queue=False)
+        self._acceptor.stop()
         for exchange in list(self.running):
             exchange.cancel()
         for connection in list(self.connections):
@@ -230,6 +236,7 @@ class Server:
                 self._instructed_to_drain(instruction)
 
     def _instructed_to_drain(self, instruction: Drain) -> None:
+        self._ending = instruction.ending
         self.drain(instruction.reason)
 
     # ---- the tick

@@ -59,13 +59,13 @@ def test_listeners_travel(tmp_path: object) -> None:
     )
     addresses = [sock.getsockname() for sock in made]
     ours.send(Adopt(listeners[:2]))
-    ours.send(Drain(DrainReason.STOP))
+    ours.send(Drain(DrainReason.REPLACE, (1, 2)))
     ours.send(Adopt(listeners[2:]))
     for sock in made:
         sock.close()
     (first, drain, second), is_open = theirs.receive()
     assert is_open
-    assert drain == Drain(DrainReason.STOP)
+    assert drain == Drain(DrainReason.REPLACE, (1, 2))
     assert isinstance(first, Adopt)
     assert isinstance(second, Adopt)
     received = first.listeners + second.listeners

@@ -252,10 +252,10 @@ class TestReplacement:
         world.ready()
         world.next_base = 100
         world.ask(Request.RELOAD)
-        kinds = [
-            type(command) for command in world.ready() if isinstance(command, m.CloseListeners | m.TellDrain)
+        assert [one for one in world.ready() if isinstance(one, m.CloseListeners | m.TellDrain)] == [
+            m.CloseListeners((1,)),
+            m.TellDrain(1, DrainReason.REPLACE, ending=(1,)),
         ]
-        assert kinds == [m.CloseListeners, m.TellDrain]
 
     def test_more_workers_by_configuration(self, world: Any) -> None:
         world.next_limits = m.Limits(5)

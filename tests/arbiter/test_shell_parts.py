@@ -213,6 +213,65 @@ class TestListeners:
         assert before.sock.getsockname() == after.sock.getsockname()
         table.close_all()
 
+    @pytest.mark.parametrize("reuse_port", [None, False])
+    @pytest.mark.parametrize(("old", "new"), [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")])
+    def test_an_address_that_overlaps_with_one_that_is_left(
+        self, reuse_port: bool | None, old: str, new: str
+    ) -> None:
+        table = ListenerTable()
+        first = table.open(settings(bind=f"{old}:0", reuse_port=reuse_port), [1, 2])
+        port = table.get(first.all())[0].sock.getsockname()[1]
+        second = table.open(settings(bind=f"{new}:{port}", reuse_port=reuse_port), [1, 2])
+        assert not first.all() & second.all()
+        table.close(first.all())
+        assert {one.sock.getsockname() for one in table.get(second.all())} == {(new, port)}
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+        table.close_all()
+
+    @pytest.mark.parametrize("reuse_port", [None, False])
+    def test_the_same_address_by_another_name_keeps_its_queue(self, reuse_port: bool | None) -> None:
+        table = ListenerTable()
+        first = table.open(settings(bind="127.0.0.1:0", reuse_port=reuse_port), [1])
+        [before] = table.get(first.all())
+        port = before.sock.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            second = table.open(settings(bind=f"localhost:{port}", reuse_port=reuse_port), [1])
+            table.close(first.all())
+            listeners = [one for one in table.get(second.all()) if one.sock.family == socket.AF_INET]
+            listeners[0].sock.accept()[0].close()
+        table.close_all()
+
+    def test_an_address_that_is_wanted_twice(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        table = ListenerTable()
+        table.open(settings(bind=f"127.0.0.1:{port}"), [1])
+        with pytest.raises(BindError, match="in use"):
+            table.open(settings(bind=[f"127.0.0.1:{port}", f"0.0.0.0:{port}"]), [1])
+        table.close_all()
+
+    def test_the_same_socket_file_by_another_name(self, tmp_path: Path) -> None:
+        table = ListenerTable()
+        path = tmp_path / "x.sock"
+        first = table.open(settings(bind=f"unix:{path}"), [1])
+        second = table.open(settings(bind=f"unix:{tmp_path}/./x.sock"), [1])
+        table.close(first.all())
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+        table.close(second.all())
+        assert not path.exists()
+
+    def test_tls_on_the_same_socket_file(self, tmp_path: Path) -> None:
+        table = ListenerTable()
+        plain = settings(bind=f"unix:{tmp_path}/x.sock")
+        first = table.open(plain, [1])
+        table.open(plain.replace(ssl_enabled=True), [1])
+        table.close(first.all())
+        assert (tmp_path / "x.sock").exists()
+        table.close_all()
+        assert not (tmp_path / "x.sock").exists()
+
     def test_a_file_that_somebody_else_made_stays(self, tmp_path: Path) -> None:
         table = ListenerTable()
         path = tmp_path / "x.sock"

@@ -221,6 +221,26 @@ def test_changed_binds_are_served_and_old_ones_closed(start: Start, application:
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("options", [(), ("--no-reuse-port",)])
+def test_binds_that_overlap_follow_each_other_without_a_gap(
+    start: Start, ask: Any, application: Path, options: tuple[str, ...]
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    file = application / "hypercorn.toml"
+    file.write_text(f"workers = 2\nbind = ['127.0.0.1:{port}']\n")
+    arbiter = start("-c", "hypercorn.toml", *options, bind=None)
+    with Clients(arbiter, ask) as clients:
+        for generation, host in enumerate(("0.0.0.0", "127.0.0.1", "localhost"), 2):
+            file.write_text(f"workers = 2\nbind = ['{host}:{port}']\n")
+            arbiter.signal(signal.SIGHUP)
+            arbiter.wait_for(f"Generation {generation} serves")
+            arbiter.wait_for("has ended", 2 * (generation - 1))
+    assert clients.failures == []
+    assert clients.answered > 100
+
+
 def test_a_port_in_use(start: Start) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
