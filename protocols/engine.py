@@ -159,6 +159,18 @@ class Engine(Protocol):
         ...
 
 
+class PlainEngine(Engine, Protocol):
+    """What an engine offers beyond `Engine` if content stands on the wire as it is (HTTP/1.1)."""
+
+    def leave_content(self, stream_id: int, size: int) -> bool:
+        """Leave the next `size` bytes of content to the caller, who writes them behind what `data_to_send` gives.
+
+        They count as sent; `send_data` goes on behind them. False, and nothing has changed, where no content of
+        that length can stand by itself: no Content-Length was announced, or less, or none is to be sent.
+        """
+        ...
+
+
 class MultiplexedEngine(Engine, Protocol):
     """What an engine offers beyond `Engine` if its exchanges run side by side (HTTP/2)."""
 

@@ -6,22 +6,21 @@ of the request body only as the application takes it.
 
 from __future__ import annotations
 
-import enum
 import logging
+import os
 from collections.abc import Iterable
 from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
-from ..protocols.engine import NEVER
 from ..protocols.events import Fields, Request
 from .connection import FLUSH_SIZE
 from .errors import ClientDisconnected, UnexpectedMessageError, is_failure
-from .supervision import DrainReason
+from .file_part import FilePart, open_file
+from .http_exchange import BODY, COMPLETE, HEAD, TRAILERS, HTTPExchange
 
 if TYPE_CHECKING:
-    from ..protocols.engine import MultiplexedEngine
     from .connection import Connection
     from .runtime import Event, Task
 
@@ -36,18 +35,6 @@ FILE_PIECE = 1 << 18
 TURN_SIZE = 1 << 20
 
 
-class State(enum.Enum):
-    """What the application may send next."""
-
-    HEAD = "before the response has started"
-    BODY = "while the response body is sent"
-    TRAILERS = "after the response body, before its trailers"
-    COMPLETE = "after the response is complete"
-
-
-# Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
-_HEAD, _BODY, _TRAILERS, _COMPLETE = State
-
 #: The extensions of every HTTP scope; HTTP/2 has more.
 _EXTENSIONS: Message = {
     "http.response.early_hint": {},
@@ -56,47 +43,24 @@ _EXTENSIONS: Message = {
 }
 
 
-class HTTPExchange:
-    """Runs the application for one request.
-
-    Attributes:
-        status: the status code that was sent, 0 before.
-        response_fields: the fields the application sent with it.
-        bytes_sent: bytes of content, without head and framing.
-    """
+class ASGIExchange(HTTPExchange):
+    """Runs the application for one request, in a task."""
 
     __slots__ = (
         "_chunks",
-        "_connection",
         "_end_unread",
-        "_multiplexed",
         "_must_send_continue",
         "_peer_left",
         "_receive_event",
         "_send_event",
         "_sends_trailers",
-        "_state",
-        "_stream_id",
         "_trailers",
         "_turn_ends",
-        "bytes_sent",
-        "deadline",
-        "is_closed",
-        "request",
-        "response_fields",
-        "started_at",
-        "status",
         "task",
     )
 
     def __init__(self, connection: Connection, request: Request) -> None:
-        self._connection = connection
-        #: The engine if its exchanges run side by side.
-        self._multiplexed: MultiplexedEngine | None = None
-        if request.http_version == "2":
-            self._multiplexed = cast("MultiplexedEngine", connection.engine)
-        self.request = request
-        self._stream_id = request.stream_id
+        super().__init__(connection, request)
         self._chunks: list[bytes] | None = [] if not request.end_stream else None
         #: The request is complete, and the application has not been told so yet.
         self._end_unread = request.end_stream
@@ -108,21 +72,13 @@ class HTTPExchange:
         self._trailers: Fields = []
         #: The value of `bytes_sent` at which others get their turn.
         self._turn_ends = TURN_SIZE
-        self._state = _HEAD
-        self.is_closed = False
-        self.bytes_sent = 0
-        self.deadline = NEVER
-        self.response_fields: Fields = []
-        self.started_at = monotonic()
-        self.status = 0
         self.task: Task | None = None
 
-    @property
-    def close_code(self) -> None:
-        """For the access log, where WebSockets have one."""
-        return None
-
     # ---- the application's call
+
+    def start(self) -> None:
+        """Call the application in a task."""
+        self.task = self._connection.runtime.spawn(self.run)
 
     async def run(self) -> None:
         """Call the application and finish the exchange whatever it does."""
@@ -135,17 +91,11 @@ class HTTPExchange:
                 raise
             self._application_failed(error)
         else:
-            if self._state is not _COMPLETE and not self.is_closed:
+            if self._state is not COMPLETE and not self.is_closed:
                 self._application_failed(None)
         finally:
-            # Also when cancelled: a response that nobody will finish must not look finished.
-            if self._state is not _COMPLETE and not self.is_closed:
-                logger.error(
-                    "The application was stopped before its response was complete: %s", self._description
-                )
-                self._cut()
-            if self._multiplexed is not None:
-                self._multiplexed.exchange_ended(self._stream_id)
+            # Also when cancelled.
+            self._call_over()
             server.exchange_ended(self)
 
     def _scope(self) -> Message:
@@ -179,49 +129,13 @@ class HTTPExchange:
             "extensions": extensions,
         }
 
-    @property
-    def _description(self) -> str:
-        return f"{self.request.method} {self.request.raw_path.decode('latin-1')}"
-
-    def _application_failed(self, error: BaseException | None) -> None:
-        """The application raised, or returned without a complete response (`error` is None)."""
-        if self.is_closed and (error is None or isinstance(error, ClientDisconnected)):
-            return
-        if error is not None:
-            logger.error("Error in the application: %s", self._description, exc_info=error)
-        else:
-            logger.error("The application returned without completing its response: %s", self._description)
-        self._connection.server.count_error()
-        if self.is_closed or self._state is _COMPLETE:
-            return
-        if self._state is _HEAD:
-            self._answer_500()
-        else:
-            self._cut()
-
-    def _answer_500(self) -> None:
-        connection = self._connection
-        now = monotonic()
-        self.status = 500
-        self.response_fields = []
-        connection.engine.send_head(self._stream_id, 500, [(b"connection", b"close")], now)
-        connection.engine.send_data(self._stream_id, b"", True, now)
-        self._complete(now)
-
-    def _cut(self) -> None:
-        connection = self._connection
-        now = monotonic()
-        connection.engine.reset_stream(self._stream_id, now)
-        self._over()
-        connection.settle(now)
-
     # ---- receive()
 
     async def receive(self) -> Message:
         """The ASGI `receive` callable."""
         if self._must_send_continue:
             self._must_send_continue = False
-            if self._state is _HEAD:
+            if self._state is HEAD:
                 self._connection.engine.send_informational(self._stream_id, 100, [])
                 self._connection.settle(monotonic())
         while True:
@@ -232,11 +146,11 @@ class HTTPExchange:
                     # The first call for a request without a body.
                     self._end_unread = False
                     return {"type": "http.request", "body": b"", "more_body": False}
-                if self._peer_left or self._state is _COMPLETE:
+                if self._peer_left or self._state is COMPLETE:
                     return {"type": "http.disconnect"}
             elif chunks or self._end_unread:
                 return self._take_body(chunks)
-            elif self._peer_left or self._state is _COMPLETE:
+            elif self._peer_left or self._state is COMPLETE:
                 return {"type": "http.disconnect"}
             event = self._receive_event
             if event is None:
@@ -289,9 +203,9 @@ class HTTPExchange:
             raise ClientDisconnected
         kind = message["type"]
         state = self._state
-        if kind == "http.response.body" and state is _BODY:
+        if kind == "http.response.body" and state is BODY:
             await self._send_body(message)
-        elif kind == "http.response.start" and state is _HEAD:
+        elif kind == "http.response.start" and state is HEAD:
             self._send_head(message)
         else:
             await self._send_extension(kind, message)
@@ -301,12 +215,9 @@ class HTTPExchange:
         fields = cast("Fields", given) if type(given) is list else list(given)
         status = index(message["status"])
         connection = self._connection
-        connection.engine.send_head(self._stream_id, status, fields, monotonic())
-        self.status = status
-        self.response_fields = fields
+        self._begin_response(status, fields, monotonic())
         self._sends_trailers = bool(message.get("trailers", False))
         self._must_send_continue = False
-        self._state = _BODY
         connection.flush_soon()
 
     async def _send_body(self, message: Message) -> None:
@@ -324,7 +235,7 @@ class HTTPExchange:
             self._complete(now)
         else:
             if ended:
-                self._state = _TRAILERS
+                self._state = TRAILERS
             if connection.unflushed >= FLUSH_SIZE:
                 connection.settle(now)
             else:
@@ -337,41 +248,65 @@ class HTTPExchange:
 
     async def _wait_writable(self) -> None:
         connection = self._connection
-        while not self.is_closed and self._state is not _COMPLETE:
+        while not self.is_closed and self._state is not COMPLETE:
             if not connection.is_blocked and connection.engine.can_send(self._stream_id):
                 return
             event = self._send_event
             if event is None:
                 event = self._send_event = connection.make_event()
             await event.wait()
-        if self.is_closed and self._state is not _COMPLETE:
+        if self.is_closed and self._state is not COMPLETE:
             raise ClientDisconnected
 
     async def _send_file(self, path: str) -> None:
-        """Send the content of a file as the whole body, in pieces that a thread reads."""
-        connection = self._connection
-        with await connection.runtime.run_in_thread(lambda: open(path, "rb")) as file:
-            while piece := await connection.runtime.run_in_thread(lambda: file.read(FILE_PIECE)):
-                await self._send_body({"body": piece, "more_body": True})
-                if self.is_closed:
-                    raise ClientDisconnected
+        """Send the content of a file as the whole body.
+
+        Where it stands on the wire as it is, the connection sends it; else a thread reads it in pieces.
+        """
+        if not os.path.isabs(path):
+            raise ValueError(f"http.response.pathsend takes an absolute path, not {path!r}")
+        file = open_file(path)
+        if self.request.method == "HEAD":
+            file.close()
+        elif file.size and self._begin_file(file):
+            try:
+                await self._wait_writable()
+            finally:
+                self._end_file()
+        else:
+            try:
+                await self._send_pieces(file)
+            finally:
+                file.close()
         await self._send_body({})
+
+    async def _send_pieces(self, file: FilePart) -> None:
+        runtime = self._connection.runtime
+        while file.left:
+            piece = await runtime.run_in_thread(
+                lambda: os.pread(file.descriptor, min(FILE_PIECE, file.left), file.offset)
+            )
+            if not piece:
+                raise OSError(f"a file has become shorter while it was sent, by {file.left} bytes")
+            file.offset += len(piece)
+            file.left -= len(piece)
+            await self._send_body({"body": piece, "more_body": True})
 
     async def _send_extension(self, kind: str, message: Message) -> None:
         connection = self._connection
         now = monotonic()
-        if kind == "http.response.early_hint" and self._state is _HEAD:
+        if kind == "http.response.early_hint" and self._state is HEAD:
             links = [(b"link", bytes(link)) for link in message.get("links", ())]
             connection.engine.send_informational(self._stream_id, 103, links)
             connection.settle(now)
-        elif kind == "http.response.push" and self._multiplexed is not None and self._state in (_HEAD, _BODY):
+        elif kind == "http.response.push" and self._multiplexed is not None and self._state in (HEAD, BODY):
             path = str(message["path"]).encode("ascii")
             fields = _as_list(message.get("headers", ()))
             self._multiplexed.push(self._stream_id, "GET", path, fields, now)
             connection.settle(now)
-        elif kind == "http.response.pathsend" and self._state is _BODY:
-            await self._send_file(message["path"])
-        elif kind == "http.response.trailers" and self._state in (_HEAD, _TRAILERS):
+        elif kind == "http.response.pathsend" and self._state is BODY:
+            await self._send_file(str(message["path"]))
+        elif kind == "http.response.trailers" and self._state in (HEAD, TRAILERS):
             self._trailers.extend(_as_list(message.get("headers", ())))
             if not message.get("more_trailers", False):
                 self._send_trailers(now)
@@ -380,7 +315,7 @@ class HTTPExchange:
 
     def _send_trailers(self, now: float) -> None:
         engine = self._connection.engine
-        if self._state is _HEAD:
+        if self._state is HEAD:
             # Trailers alone, as gRPC's applications answer a call that fails: they are the head of a 200.
             self._send_head({"status": 200, "headers": self._trailers})
             engine.send_data(self._stream_id, b"", True, now)
@@ -390,14 +325,10 @@ class HTTPExchange:
             engine.send_data(self._stream_id, b"", True, now)
         self._complete(now)
 
-    def _complete(self, now: float) -> None:
-        self._state = _COMPLETE
-        connection = self._connection
-        connection.exchange_over(self._stream_id)
-        connection.server.log_exchange(connection, self, now)
-        if self._receive_event is not None:
-            self._wake_receiver()
-        connection.settle(now)
+    def _response_over(self) -> None:
+        # Tasks of the application other than the one that runs the exchange may be waiting, too.
+        self._wake_receiver()
+        self.writable()
 
     # ---- from the connection
 
@@ -406,31 +337,11 @@ class HTTPExchange:
         self._peer_left = True
         self._wake_receiver()
 
-    def closed(self) -> None:
-        """The stream is gone before the response was complete."""
-        if not self.is_closed and self._state is not _COMPLETE:
-            self._over()
-
-    def _over(self) -> None:
-        self.is_closed = True
-        connection = self._connection
-        connection.exchange_over(self._stream_id)
-        connection.server.log_exchange(connection, self, monotonic())
-        # Tasks of the application other than the one that runs the exchange may be waiting.
-        self._wake_receiver()
-        self.writable()
-
     def writable(self) -> None:
         """Output has drained."""
         if (event := self._send_event) is not None:
             self._send_event = None
             event.set()
-
-    def handle_deadline(self, now: float) -> None:
-        """An HTTP exchange has no deadline of its own."""
-
-    def drain(self, reason: DrainReason) -> None:
-        """A response in progress is finished; the engine closes the connection after it."""
 
     def cancel(self) -> None:
         """Stop the application's call; what it has not sent is cut."""

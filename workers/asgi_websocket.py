@@ -140,6 +140,10 @@ class WebSocketExchange:
 
     # ---- the application's call
 
+    def start(self) -> None:
+        """Call the application in a task."""
+        self.task = self._connection.runtime.spawn(self.run)
+
     async def run(self) -> None:
         """Answer a bad handshake, or call the application and finish the exchange whatever it does."""
         server = self._connection.server

@@ -14,6 +14,7 @@ a client that sends a large body first and reads the answer then must find it.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import struct
 from collections import deque
@@ -27,9 +28,11 @@ from .supervision import Counter, DrainReason
 
 if TYPE_CHECKING:
     from ..config.sockets import Listener
+    from .file_part import FilePart
     from .runtime import Event, Task
     from .server import Server
     from .tls import TLSLayer
+    from .wsgi_environ import Environs
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -43,6 +46,8 @@ FRESH_SECONDS = 0.5
 READ_SIZE = 65536
 #: Output that has not been handed to the socket above which it is flushed without waiting for more.
 FLUSH_SIZE = 65536
+#: How much of a file is sent before others get their turn.
+FILE_TURN = 1 << 20
 
 # Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
 _OPEN, _ABORT = Closing.OPEN, Closing.ABORT
@@ -53,15 +58,15 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Exchange(Protocol):
-    """One call of the application, as its connection sees it. See `asgi_http.py`, `asgi_websocket.py`."""
+    """One call of the application, as its connection sees it. See `asgi_http.py`, `asgi_websocket.py`, `wsgi.py`."""
 
-    #: What runs `run`, kept here because a loop may hold only a weak reference to it.
+    #: What runs the call, where that is a task of the loop; kept because a loop may hold only a weak reference.
     task: Task | None
     #: When `handle_deadline` wants to be called, or `NEVER`.
     deadline: float
 
-    async def run(self) -> None:
-        """Call the application and finish the exchange whatever it does."""
+    def start(self) -> None:
+        """Begin to call the application; the exchange is finished whatever that does."""
         ...
 
     def data_received(self, data: bytes, end_stream: bool) -> None: ...
@@ -98,10 +103,12 @@ class Connection:
         deadline: when `handle_deadline` wants to be called; read by the server's sweep.
         is_blocked: the socket takes no more for now; senders wait for `Exchange.writable`.
         unflushed: bytes given to the engine since the last flush.
+        environs: what WSGI requests of this connection have in common; theirs alone.
     """
 
     __slots__ = (
         "_eof",
+        "_file",
         "_fresh_until",
         "_is_draining",
         "_is_settling",
@@ -115,6 +122,7 @@ class Connection:
         "counters",
         "deadline",
         "engine",
+        "environs",
         "exchanges",
         "is_blocked",
         "is_closed",
@@ -145,6 +153,7 @@ class Connection:
         else:
             self.client = self.local = None
         self.exchanges: dict[int, Exchange] = {}
+        self.environs: Environs | None = None
         #: The exchanges that have deadlines of their own: WebSockets.
         self._timed: set[Exchange] = set()
         self.is_blocked = False
@@ -157,6 +166,8 @@ class Connection:
         self._is_settling = False
         self._linger_until = NEVER
         self._pending: deque[memoryview] = deque()
+        #: What comes behind `_pending`, straight from a file.
+        self._file: FilePart | None = None
         self._reading = False
         #: With output pending: how much of it the kernel held when the deadline was set.
         self._untaken = 0
@@ -214,7 +225,7 @@ class Connection:
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""
         if self._own_deadline <= now:
-            if self._pending and untaken(self.sock) < self._untaken:
+            if (self._pending or self._file is not None) and untaken(self.sock) < self._untaken:
                 # A slow reader, but it reads.
                 self._set_write_deadline(now)
                 self._update_deadline()
@@ -325,6 +336,8 @@ class Connection:
                     self._update_deadline()
                     return
                 pending.popleft()
+            if self._file is not None and not self._send_from_file(self._file, now):
+                return
             self._unblock(now)
             self.settle(now)
         except (BlockingIOError, InterruptedError):
@@ -479,11 +492,61 @@ class Connection:
         self.counters[_BYTES_SENT] += sent
         if sent < len(data):
             self._pending.append(memoryview(data)[sent:])
-            self.is_blocked = True
-            now = monotonic()
-            self.engine.set_transport_writable(False, now)
+            self._block(monotonic())
+
+    def _block(self, now: float) -> None:
+        """Go on in `on_writable`."""
+        self.is_blocked = True
+        self.engine.set_transport_writable(False, now)
+        self._set_write_deadline(now)
+        self.runtime.watch_writable(self.sock, self.on_writable)
+
+    def send_file(self, file: FilePart) -> None:
+        """Send `file` behind what the engine has given; without TLS only, and one at a time.
+
+        Until all of it is on its way the connection `is_blocked`, and its exchanges are then told by `writable`.
+        The descriptor stays open until then, or until `give_up_file`.
+        """
+        if data := self.engine.data_to_send():
+            self._send(data)
+        if self.is_closed:
+            return
+        self._file = file
+        now = monotonic()
+        try:
+            if not self.is_blocked and not self._send_from_file(file, now) and not self.is_closed:
+                self._block(now)
+        except OSError:
+            self.close()
+        self._update_deadline()
+
+    def _send_from_file(self, file: FilePart, now: float) -> bool:
+        """Send what the socket takes, but not so much that others have to wait. Returns whether that was all."""
+        try:
+            sent = os.sendfile(self.sock.fileno(), file.descriptor, file.offset, min(file.left, FILE_TURN))
+        except (BlockingIOError, InterruptedError):
+            return False
+        if not sent:
+            logger.error(
+                "A file has become shorter while it was sent, by %d bytes; the connection is cut", file.left
+            )
+            self.abort()
+            return False
+        self.counters[_BYTES_SENT] += sent
+        file.offset += sent
+        file.left -= sent
+        if file.left:
             self._set_write_deadline(now)
-            self.runtime.watch_writable(self.sock, self.on_writable)
+            self._update_deadline()
+            return False
+        self._file = None
+        return True
+
+    def give_up_file(self) -> None:
+        """Send no more of the file that is being sent; framing, or a reset, tells the peer that it is not whole."""
+        self._file = None
+        if self.is_blocked and not self._pending and not self.is_closed:
+            self._unblock(monotonic())
 
     def _set_write_deadline(self, now: float) -> None:
         timeout = self.server.settings.write_timeout
@@ -549,6 +612,7 @@ class Connection:
         self.runtime.forget(self.sock)
         self.sock.close()
         self._pending.clear()
+        self._file = None
         self.deadline = NEVER
         self.counters[_CONNECTIONS_OPEN] -= 1
         for exchange in list(self.exchanges.values()):

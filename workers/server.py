@@ -21,7 +21,7 @@ from ..protocols.events import Refused, Request, SwitchToHTTP2
 from .acceptor import Acceptor
 from .access_log import AccessLog, make_access_log
 from .access_records import LoggedExchange, record_of, record_of_refusal
-from .asgi_http import HTTPExchange
+from .asgi_http import ASGIExchange
 from .connection import Connection, Exchange
 from .engines import HTTP2Factory, http1_factory, http2_factory
 from .lifespan import Application, Lifespan
@@ -56,6 +56,7 @@ class Server:
         runtime: the loop.
         supervisor: the line to the arbiter, or `Unsupervised`.
         with_lifespan: False for applications that cannot have one (WSGI).
+        make_http_exchange: makes what serves a request that is not for a WebSocket.
         ended: called when `serve` ends, to give back what the application's adapter holds.
     """
 
@@ -67,6 +68,7 @@ class Server:
         supervisor: Supervisor,
         *,
         with_lifespan: bool = True,
+        make_http_exchange: Callable[[Connection, Request], Exchange] = ASGIExchange,
         ended: Callable[[], None] | None = None,
     ) -> None:
         self.application = application
@@ -82,6 +84,7 @@ class Server:
         self._end_hand_over: Callable[[], None] | None = None
         self._acceptor = Acceptor(runtime, self._accepted, self._has_room)
         self._lifespan = self._make_lifespan() if with_lifespan and settings.lifespan != "off" else None
+        self._make_http_exchange = make_http_exchange
         self._ended = ended
         self._server_names = frozenset(name.lower().encode("latin-1") for name in settings.server_names)
         self._fields_second = 0
@@ -317,13 +320,13 @@ class Server:
             from .asgi_websocket import WebSocketExchange
 
             return WebSocketExchange(connection, request)
-        return HTTPExchange(connection, request)
+        return self._make_http_exchange(connection, request)
 
     def run_exchange(self, exchange: Exchange) -> None:
         """Start the application's call."""
         self.counters[_REQUESTS_OPEN] += 1
         self.running.add(exchange)
-        exchange.task = self.runtime.spawn(exchange.run)
+        exchange.start()
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """The application's call has returned (its response may have been complete long before)."""

@@ -3,9 +3,13 @@
 Smaller than `concurrent.futures`: a job gets no future, it tells its result itself, which spares a request
 half of what the hand-over costs. And it wakes as few threads as will do. A woken thread needs the interpreter
 lock, so while jobs only compute, one thread that runs a whole batch is cheapest; while they wait for
-something, each wants a thread of its own. Which of the two it is, the loop can tell: it gets the lock for its
-next turn when the threads have run out of work, or when they wait. So one thread is woken for the first job of
-a batch, and others only for what the loop finds still waiting in that next turn.
+something, each wants a thread of its own. Which of the two it is, the loop can tell: it gets the lock when the
+threads have run out of work, or when they wait. So:
+
+- a batch is what one turn of the loop brings; at its end one thread is woken for it, not before, for a thread
+  that waits for the lock takes it at every system call of the loop;
+- a thread that begins and leaves jobs behind asks for a turn of the loop (`signal`), and what the loop finds
+  waiting in that turn (`attend`) waits behind jobs that wait: it gets threads of its own, twice as many each turn.
 
 The threads are daemons: one that hangs in an application does not keep the
 process alive after its drain has timed out.
@@ -35,15 +39,18 @@ class Threads:
 
     Args:
         call_soon: `Runtime.call_soon` of the loop.
+        signal: called in any thread: let the loop call `attend` soon.
     """
 
-    def __init__(self, size: int, name: str, call_soon: Callable[[Job], object]) -> None:
+    def __init__(
+        self, size: int, name: str, call_soon: Callable[[Job], object], signal: Callable[[], None]
+    ) -> None:
         self.size = size
         self._name = name
         self._call_soon = call_soon
-        self._work = _Work()
+        self._work = _Work(signal)
         self._started = 0
-        self._will_look = False
+        self._is_due = False
         self.close = weakref.finalize(self, self._work.stop)
 
     @property
@@ -54,26 +61,34 @@ class Threads:
     def submit(self, job: Job) -> None:
         """Run `job` in a thread; it must not raise."""
         self._work.jobs.append(job)
-        if len(self._work.idle) == self._started:
-            self._add_thread()
-        elif not self._will_look:
-            self._will_look = True
-            self._call_soon(self._look)
+        if not self._is_due:
+            self._is_due = True
+            self._call_soon(self.attend)
 
-    def _look(self) -> None:
-        self._will_look = False
-        for _ in range(min(len(self._work.jobs), self.size)):
+    def attend(self) -> None:
+        """See to the jobs that wait: wake a thread for them, or more where those at work have left them behind."""
+        self._is_due = False
+        work = self._work
+        # A thread that has been woken and has not begun yet will signal if it leaves something behind.
+        if not work.jobs or work.waking:
+            return
+        busy = self._started - len(work.idle)
+        for _ in range(min(len(work.jobs), max(1, busy))):
             self._add_thread()
 
     def _add_thread(self) -> None:
         """Wake an idle thread, or start another if there may be more."""
+        work = self._work
         try:
-            self._work.idle.pop().release()
+            pause = work.idle.pop()
         except IndexError:
             if self._started < self.size:
                 self._started += 1
                 name = f"{self._name}-{self._started}"
-                threading.Thread(target=self._work.run, name=name, daemon=True).start()
+                threading.Thread(target=work.run, name=name, daemon=True).start()
+        else:
+            work.waking.append(pause)
+            pause.release()
 
 
 class _Work:
@@ -82,15 +97,19 @@ class _Work:
     Deques and lists are safe to append to and to pop from in any thread; that is all the locking there is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signal: Callable[[], None]) -> None:
         self.jobs: deque[Job] = deque()
         #: Idle threads, each by the lock that it waits for. The last is the next: its caches are warm.
         self.idle: list[threading.Lock] = []
+        #: Those that the loop has woken and that have not begun yet.
+        self.waking: list[threading.Lock] = []
         self.is_stopped = False
+        self._signal = signal
 
     def run(self) -> None:
         pause = threading.Lock()
         pause.acquire()
+        self._ask_for_help()
         while True:
             try:
                 job = self.jobs.popleft()
@@ -102,10 +121,18 @@ class _Work:
                 if (self.jobs or self.is_stopped) and self._is_still_idle(pause):
                     continue
                 pause.acquire()
+                if pause in self.waking:
+                    self.waking.remove(pause)
+                self._ask_for_help()
                 continue
             job()
             # What the job holds (a request) must not live on until the next one.
             del job
+
+    def _ask_for_help(self) -> None:
+        """Let the loop look whether the jobs behind the first have to wait for it."""
+        if len(self.jobs) > 1:
+            self._signal()
 
     def _is_still_idle(self, pause: threading.Lock) -> bool:
         """Take `pause` back; False if somebody is waking its thread anyway."""

@@ -1,4 +1,4 @@
-"""Makes the server for a loaded application: ASGI as it is, WSGI behind its adapter."""
+"""Makes the server for a loaded application, ASGI or WSGI."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from .supervision import Supervisor
 def make_server(
     application: LoadedApplication, settings: Settings, runtime: Runtime, supervisor: Supervisor
 ) -> Server:
-    """A server that speaks ASGI inwards, whatever the application speaks."""
+    """A server for `application`, whatever it speaks."""
     if application.mode == "wsgi":
         from .wsgi import WSGIApplication
 
-        adapter = WSGIApplication(application.callable, settings, runtime)
-        return Server(adapter, settings, runtime, supervisor, with_lifespan=False, ended=adapter.close)
+        wsgi = WSGIApplication(application.callable, settings, runtime)
+        return Server(
+            wsgi,
+            settings,
+            runtime,
+            supervisor,
+            with_lifespan=False,
+            make_http_exchange=wsgi.make_exchange,
+            ended=wsgi.close,
+        )
     return Server(application.callable, settings, runtime, supervisor)

@@ -1,237 +1,144 @@
-"""One call of a WSGI application: the coroutine in the loop, and the thread that posts to it."""
+"""One call of a WSGI application, in its thread: the rules of PEP 3333, and what it posts to the loop."""
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from .errors import ClientDisconnected
-from .runtime import Event, Runtime, Task
-from .threads import Threads
-from .wsgi_environ import Environ
-from .wsgi_input import RequestBody, RequestBodyTooLarge
+from .file_part import FilePart
+from .wsgi_environ import Environ, FileWrapper
 
 logger = logging.getLogger("hypercorn.error")
 
-Message: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 #: Bytes that an application may be ahead of its client; then its thread waits.
 HIGH_WATER = 128 * 1024
-
-_READ_SIZE = 64 * 1024
 
 #: Fields of one connection (RFC 9110 §7.6.1), which PEP 3333 forbids to applications; `connection` itself is
 #: left to the engine.
 _HOP_BY_HOP = frozenset((b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"))
 
 
-class Adapter(Protocol):
-    """What a call needs from the adapter that made it."""
-
-    application: Callable[..., Any]
-    runtime: Runtime
-    threads: Threads
-    max_body_size: int
-    spool_size: int
-
-    def wake(self, call: Call) -> None: ...
-
-
 class Call:
-    """One request: what the thread posts, and the coroutine that sends it."""
+    """The call as its thread sees it: PEP 3333's rules, and an outbox for the loop.
+
+    Args:
+        application: what is called.
+        environ: complete but for `wsgi.early_hints`.
+        notify: let the loop look at the outbox.
+        takes_files: files may go into the outbox, too.
+
+    Attributes:
+        outbox: for the loop to take: pieces of content, each with whether it is the last; the `Link` values of early
+            hints.
+        status, fields: of the response; final once a piece of content is in the outbox.
+        has_ended: the thread has done with the call, and posts nothing more.
+        failure: what the application raised, or what made its response impossible.
+        is_gone: nobody takes what the application gives: it should stop.
+    """
 
     # What most requests never change stands here once, instead of being written for each.
-    _body: RequestBody | None = None
-    _reader: Task | None = None
+    status = 0
+    fields: list[tuple[bytes, bytes]]
+    has_ended = False
+    failure: BaseException | None = None
+    is_gone = False
     #: Bytes of content that the thread has posted and the loop has taken: each has one writer, so neither needs
     #: a lock.
     _posted = 0
     _taken = 0
     _room: threading.Lock | None = None
-    _event: Event | None = None
-    _has_ended = False
-    _failure: BaseException | None = None
-    #: The client has left, or what was to be sent is not possible: the thread should stop.
-    _is_gone = False
-    # The thread's own.
-    _status = 0
-    _fields: list[tuple[bytes, bytes]]
     _head_is_posted = False
     _is_complete = False
     #: Bytes of content that may still come; None: not announced.
     _announced: int | None = None
 
-    def __init__(self, adapter: Adapter, environ: Environ, receive: Receive, send: Send) -> None:
-        self._adapter = adapter
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        environ: Environ,
+        notify: Callable[[], None],
+        takes_files: bool,
+    ) -> None:
+        self._application = application
         self._environ = environ
-        self._receive = receive
-        self._send = send
-        #: From the thread to the loop.
-        self._outbox: deque[Message] = deque()
+        self._notify = notify
+        self._takes_files = takes_files
+        self._is_head = environ["REQUEST_METHOD"] == "HEAD"
+        self.outbox: deque[tuple[bytes | FilePart | list[bytes], bool]] = deque()
+        environ["wsgi.early_hints"] = self.early_hints
 
     # ---- the loop's side
 
-    def take_first(self, message: Message) -> None:
-        """The first piece of the body, most often all of it."""
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            self._environ["wsgi.input"] = io.BytesIO(body)
-            return
-        self._make_body(None)
-        if body and self._body is not None:
-            self._body.feed(body)
-        self._reader = self._adapter.runtime.spawn(self._read_ahead)
+    def taken(self, size: int) -> None:
+        """The loop has taken `size` bytes from the outbox."""
+        self._taken += size
+        if self._room is not None:
+            self._make_room()
 
-    def read_ahead_when_asked(self) -> None:
-        """Leave the body alone until the application reads it."""
-        self._make_body(self._ask_for_body)
-
-    def _make_body(self, start: Callable[[], object] | None) -> None:
-        adapter = self._adapter
-        self._body = RequestBody(adapter.spool_size, adapter.max_body_size, start)
-        self._environ["wsgi.input"] = io.BufferedReader(self._body, _READ_SIZE)
-
-    def _ask_for_body(self) -> None:
-        self._adapter.runtime.call_from_thread(self._start_reading)
-
-    def _start_reading(self) -> None:
-        if self._reader is None and not self._has_ended and not self._is_gone:
-            self._reader = self._adapter.runtime.spawn(self._read_ahead)
-
-    async def _read_ahead(self) -> None:
-        body = self._body
-        if body is None:
-            return
-        while body.failure is None:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                body.fail(ClientDisconnected())
-                return
-            if data := message.get("body", b""):
-                body.feed(data)
-            if not message.get("more_body", False):
-                body.end()
-                return
-
-    async def run(self) -> None:
-        """Run the application in a thread and send what it posts, until it has ended."""
-        self._adapter.threads.submit(self._run_application)
-        try:
-            while True:
-                # Asked before the outbox is emptied: what was posted before the end is then sent.
-                has_ended = self._has_ended
-                if self._outbox:
-                    await self._send_posted()
-                if has_ended:
-                    break
-                self._event = self._adapter.runtime.make_event()
-                if not self._outbox and not self._has_ended:
-                    await self._event.wait()
-        finally:
-            # Also when cancelled: the thread must not wait for a coroutine that is no more.
-            self._leave()
-        await self._conclude()
-
-    async def _send_posted(self) -> None:
-        outbox = self._outbox
-        while outbox:
-            message = outbox.popleft()
-            if not self._is_gone:
-                try:
-                    await self._send(message)
-                except Exception as error:  # noqa: BLE001 - kept for the end, when the thread has stopped too
-                    if not isinstance(error, ClientDisconnected):
-                        self._failure = error
-                    self._is_gone = True
-            self._taken += len(message.get("body", b""))
-            if self._room is not None:
-                self._make_room()
+    def leave(self) -> None:
+        """Nobody takes anything any more."""
+        self.is_gone = True
+        self._make_room()
 
     def _make_room(self) -> None:
         room = self._room
-        if room is not None and (self._is_gone or self._posted - self._taken < HIGH_WATER):
+        if room is not None and (self.is_gone or self._posted - self._taken < HIGH_WATER):
             self._room = None
             room.release()
 
-    def _leave(self) -> None:
-        self._is_gone = True
-        self._make_room()
-        if self._body is not None:
-            self._body.fail(ClientDisconnected())
-        if self._reader is not None:
-            self._reader.cancel()
-
-    async def _conclude(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is None:
-            return
-        if not self._head_is_posted and self._is_too_large():
-            await refuse(self._send, 413)
-            return
-        try:
-            raise failure
-        finally:
-            del failure  # its traceback holds this frame
-
-    def _is_too_large(self) -> bool:
-        return self._body is not None and isinstance(self._body.failure, RequestBodyTooLarge)
-
-    def woken(self) -> None:
-        """The thread has posted something."""
-        if self._event is not None:
-            self._event.set()
-
     # ---- the application's thread
 
-    def _run_application(self) -> None:
+    def run(self) -> None:
+        """Run the application, in a thread. Raises nothing."""
+        environ = self._environ
         try:
-            self._call_application()
+            if not self.is_gone:  # the client may have left while this waited for a thread
+                self._call_application()
         except BaseException as error:  # noqa: BLE001
             # A border: whatever the application raises belongs to its request. What it raises because the
             # client has left is nobody's fault.
-            if self._failure is None and not (self._is_gone and isinstance(error, OSError)):
-                self._failure = error if isinstance(error, Exception) else _as_failure(error)
-        self._environ["wsgi.errors"].flush()
-        self._environ = {}  # it may refer to this object
-        self._has_ended = True
+            if self.failure is None and not (self.is_gone and isinstance(error, OSError)):
+                self.failure = error if isinstance(error, Exception) else _as_failure(error)
+        environ["wsgi.errors"].flush()
+        self._environ = {}  # it refers to this object
+        self.has_ended = True
         with suppress(ClientDisconnected):  # the loop is no more: nobody is left to be told
-            self._adapter.wake(self)
+            self._notify()
 
     def _call_application(self) -> None:
-        result = self._adapter.application(self._environ, self.start_response)
+        result = self._application(self._environ, self.start_response)
         if type(result) is list or type(result) is tuple:
             # Nothing of the application runs between the items, and none has a `close`: they are one piece.
             self._finish(b"".join(cast("Iterable[bytes]", result)))
             return
         try:
-            self._iterate(result)
+            if type(result) is not FileWrapper or not self._finish_with_file(result):
+                self._iterate(result)
         finally:
             if (close := getattr(result, "close", None)) is not None:
                 close()
 
     def _iterate(self, result: Iterable[object]) -> None:
-        is_head = self._is_head()
         for piece in result:
             if not isinstance(piece, bytes):
                 raise TypeError(f"a WSGI application yields bytes, not {type(piece).__name__}")
             # A HEAD request needs the head, which is complete with the first content; nobody takes the rest.
-            if piece and (is_head or not self._write(piece)):
+            if piece and (self._is_head or not self._write(piece)):
                 break
-            if self._is_gone:
+            if self.is_gone:
                 return
         if not self._is_complete:
             self._finish(b"")
-            self._adapter.wake(self)
+            self._notify()
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -243,25 +150,25 @@ class Call:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # a cycle otherwise
-        elif self._status:
+        elif self.status:
             raise RuntimeError("start_response() was called again without exc_info")
         code = _status_code(status)
-        fields, announced = _native_fields(headers)
-        self._status, self._fields, self._announced = code, fields, announced
+        self.fields, self._announced = _native_fields(headers)
+        self.status = code
         return self._write_imperatively
 
     def early_hints(self, headers: Iterable[tuple[str, str]]) -> None:
         """`wsgi.early_hints`: send the `Link` fields of `headers` now, with a 103 (RFC 8297)."""
         links = [value.encode("latin-1") for name, value in headers if name.lower() == "link"]
         if links and not self._head_is_posted:
-            self._outbox.append({"type": "http.response.early_hint", "links": links})
-            self._adapter.wake(self)
+            self.outbox.append((links, False))
+            self._notify()
 
     def _write_imperatively(self, data: object) -> None:
         """What `start_response` returns. Raises ClientDisconnected once nobody takes the data."""
         if not isinstance(data, bytes):
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
-        if data and not self._is_head():
+        if data and not self._is_head:
             self._write(data)
 
     def _write(self, data: bytes) -> bool:
@@ -272,7 +179,7 @@ class Call:
         Raises:
             ClientDisconnected: nobody takes it.
         """
-        if self._is_gone:
+        if self.is_gone:
             raise ClientDisconnected
         is_fitting = True
         if self._announced is not None:
@@ -285,41 +192,54 @@ class Call:
                 return False
             # With the last announced byte the client has all, whatever the application does after it.
             self._is_complete = self._announced == 0
-        self._post_head()
-        self._post_body(data)
-        self._adapter.wake(self)
+        self._post(data, len(data))
+        self._notify()
         if not self._is_complete:
             self._wait_for_room()
         return is_fitting
 
     def _finish(self, body: bytes) -> None:
         """Hand over the end of the body, or all of it."""
-        is_head = self._is_head()
         if self._announced is not None:
             if len(body) > self._announced:
                 logger.error("The WSGI application gives more than the Content-Length that it announced")
                 body = body[: self._announced]
-        elif not self._head_is_posted and _may_have_length(self._status) and (body or not is_head):
-            self._fields.append((b"content-length", b"%d" % len(body)))
-        self._post_head()
+        elif not self._head_is_posted and _may_have_length(self.status) and (body or not self._is_head):
+            self.fields.append((b"content-length", b"%d" % len(body)))
         self._is_complete = True
-        self._post_body(b"" if is_head else body)
+        self._post(b"" if self._is_head else body, len(body))
 
-    def _is_head(self) -> bool:
-        return bool(self._environ["REQUEST_METHOD"] == "HEAD")
+    def _finish_with_file(self, wrapper: FileWrapper) -> bool:
+        """Hand over what is left of a file, for the loop to send; False where it has to be read.
 
-    def _post_head(self) -> None:
-        if self._head_is_posted:
-            return
-        if not self._status:
+        It has a descriptor of its own, so that a client that takes its time keeps the file but not the thread.
+        """
+        if (
+            not self._takes_files
+            or self._is_head
+            or self._head_is_posted
+            or not _may_have_content(self.status)
+        ):
+            return False
+        part = wrapper.part(self._announced)
+        if part is None:
+            return False
+        if not part.size:
+            part.close()
+            return False
+        if self._announced is None:
+            self.fields.append((b"content-length", b"%d" % part.size))
+        self._is_complete = True
+        self._post(part, 0)
+        self._notify()
+        return True
+
+    def _post(self, content: bytes | FilePart, size: int) -> None:
+        if not self.status:
             raise RuntimeError("the WSGI application has not called start_response()")
         self._head_is_posted = True
-        self._outbox.append({"type": "http.response.start", "status": self._status, "headers": self._fields})
-
-    def _post_body(self, data: bytes) -> None:
-        self._posted += len(data)
-        more = not self._is_complete
-        self._outbox.append({"type": "http.response.body", "body": data, "more_body": more})
+        self._posted += size
+        self.outbox.append((content, self._is_complete))
 
     def _wait_for_room(self) -> None:
         if self._posted - self._taken < HIGH_WATER:
@@ -328,15 +248,8 @@ class Call:
         room.acquire()
         self._room = room
         # What was taken between the look and the line above has found nobody to release.
-        if self._posted - self._taken >= HIGH_WATER and not self._is_gone:
+        if self._posted - self._taken >= HIGH_WATER and not self.is_gone:
             room.acquire()
-
-
-async def refuse(send: Send, status: int) -> None:
-    """Answer without the application. The connection is closed: its request body may not have been read."""
-    fields = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _as_failure(error: BaseException) -> Exception:
@@ -348,6 +261,10 @@ def _as_failure(error: BaseException) -> Exception:
 
 def _may_have_length(status: int) -> bool:
     return status not in (204, 304)
+
+
+def _may_have_content(status: int) -> bool:
+    return status not in (0, 204, 205, 304)
 
 
 @lru_cache(maxsize=128)

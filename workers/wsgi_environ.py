@@ -8,8 +8,14 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
+
+from .file_part import FilePart
+
+if TYPE_CHECKING:
+    from ..protocols.events import Fields, Request
+    from .connection import Connection
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -52,30 +58,86 @@ def make_environ(scope: dict[str, Any], constant: Environ) -> Environ | None:
     `SCRIPT_NAME` is `root_path`, `PATH_INFO` the rest of the path with its percent-encoding undone.
     """
     path = _native_path(scope)
-    root = scope.get("root_path", "")
-    if root:
-        root = root.encode().decode("latin-1")
-        if path != root and not path.startswith(root + "/"):
-            return None
-        path = path[len(root) :]
-    query = scope["query_string"].decode("latin-1")
+    root = scope.get("root_path", "").encode().decode("latin-1")
+    if not _is_below(path, root):
+        return None
+    environ = {**constant, "SCRIPT_NAME": root, "SERVER_PROTOCOL": "HTTP/" + scope["http_version"]}
+    _add_fields(environ, scope["headers"])
+    _add_addresses(environ, scope["scheme"], scope.get("server"), scope.get("client"))
     raw_path = scope.get("raw_path")
     target = path if raw_path is None else raw_path.decode("latin-1")
-    uri = f"{target}?{query}" if query else target
-    environ = {
-        **constant,
-        "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": root,
-        "PATH_INFO": path,
-        "QUERY_STRING": query,
-        "REQUEST_URI": uri,
-        "RAW_URI": uri,
-        "SERVER_PROTOCOL": "HTTP/" + scope["http_version"],
-        "wsgi.url_scheme": scope["scheme"],
-    }
-    _add_fields(environ, scope["headers"])
-    _add_addresses(environ, scope)
+    _add_target(environ, scope["method"], path[len(root) :], target, scope["query_string"])
     return environ
+
+
+class Environs:
+    """Makes the environs of one connection's requests.
+
+    A client that keeps its connection sends the same fields again and again: they are remembered in the form
+    that they have in the environ.
+
+    Args:
+        constant: `constant_environ`.
+        connection: of it only scheme and addresses are kept.
+    """
+
+    __slots__ = ("_client", "_common", "_constant", "_fields", "_scheme", "_server", "_version")
+
+    def __init__(self, constant: Environ, connection: Connection) -> None:
+        self._constant = constant
+        self._scheme = connection.scheme
+        self._server = connection.local
+        self._client = connection.client
+        self._version = ""
+        self._fields: Fields = []
+        self._common: Environ = {}
+
+    def make(self, request: Request, root: str) -> Environ | None:
+        """The environ for `request`, without `wsgi.input`; None if its path is not below `root`.
+
+        Args:
+            root: `root_path` as a native string.
+        """
+        raw_path = request.raw_path
+        target = raw_path.decode("latin-1")
+        path = unquote_to_bytes(raw_path).decode("latin-1") if "%" in target else target
+        if root:
+            if not _is_below(path, root):
+                return None
+            path = path[len(root) :]
+        if request.fields != self._fields or request.http_version != self._version:
+            self._remember(request, root)
+        environ = self._common.copy()
+        _add_target(environ, request.method, path, target, request.query)
+        return environ
+
+    def _remember(self, request: Request, root: str) -> None:
+        environ = {
+            **self._constant,
+            "SCRIPT_NAME": root,
+            "SERVER_PROTOCOL": "HTTP/" + request.http_version,
+        }
+        _add_fields(environ, request.fields)
+        _add_addresses(environ, self._scheme, self._server, self._client)
+        self._common = environ
+        self._fields = request.fields
+        self._version = request.http_version
+
+
+def _is_below(path: str, root: str) -> bool:
+    return not root or path == root or path.startswith(root + "/")
+
+
+def _add_target(environ: Environ, method: str, path: str, target: str, raw_query: bytes) -> None:
+    environ["REQUEST_METHOD"] = method
+    environ["PATH_INFO"] = path
+    if raw_query:
+        query = raw_query.decode("latin-1")
+        environ["QUERY_STRING"] = query
+        environ["REQUEST_URI"] = environ["RAW_URI"] = f"{target}?{query}"
+    else:
+        environ["QUERY_STRING"] = ""
+        environ["REQUEST_URI"] = environ["RAW_URI"] = target
 
 
 def _native_path(scope: dict[str, Any]) -> str:
@@ -123,15 +185,16 @@ def _environ_name(name: bytes) -> str:
     return key
 
 
-def _add_addresses(environ: Environ, scope: dict[str, Any]) -> None:
-    server = scope.get("server")
+def _add_addresses(
+    environ: Environ, scheme: str, server: tuple[str, int | None] | None, client: tuple[str, int] | None
+) -> None:
+    environ["wsgi.url_scheme"] = scheme
     if server is not None and server[1] is not None:
         environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
     else:  # a Unix socket: what the client thinks it speaks to
         name, port = _split_host(environ.get("HTTP_HOST", ""))
         environ["SERVER_NAME"] = name or "localhost"
-        environ["SERVER_PORT"] = port or _DEFAULT_PORTS.get(scope["scheme"], "80")
-    client = scope.get("client")
+        environ["SERVER_PORT"] = port or _DEFAULT_PORTS.get(scheme, "80")
     if client is not None:
         environ["REMOTE_ADDR"] = client[0]
         environ["REMOTE_PORT"] = str(client[1])
@@ -161,6 +224,26 @@ class FileWrapper:
         if not data:
             raise StopIteration
         return data
+
+    def part(self, limit: int | None) -> FilePart | None:
+        """What is left of the file from its present position, at most `limit` bytes, with a descriptor of its own.
+
+        None where reading the object is not the same as reading the descriptor: it is no regular file, or the
+        object does something to what it reads (text, decompression), which only plain ones are known not to do.
+        """
+        file = getattr(self._file, "file", self._file)  # as the named ones of `tempfile` have
+        if type(file) not in _BUFFERED or type(getattr(file, "raw", file)) is not io.FileIO:
+            return None
+        if not _is_regular(file):
+            return None
+        if file.writable():
+            file.flush()
+        start = file.tell()
+        size = max(0, os.fstat(file.fileno()).st_size - start)
+        return FilePart(os.dup(file.fileno()), start, size if limit is None else min(size, limit))
+
+
+_BUFFERED = (io.BufferedReader, io.BufferedRandom, io.FileIO)
 
 
 def _is_regular(file: Any) -> bool:

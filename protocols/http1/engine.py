@@ -483,6 +483,21 @@ class HTTP1Engine:
             self._out.append(data)
             self._writing = _W_UNTIL_CLOSE
 
+    def leave_content(self, stream_id: int, size: int) -> bool:
+        if stream_id != self._open:
+            return False
+        if self._writing is _W_HELD:
+            length = self._head.content_length
+            if length is None or size > length or self._is_head_request:
+                return False
+            self._send_start(b"", False)
+            self._remaining = length
+            self._writing = _W_LENGTH
+        elif self._writing is not _W_LENGTH or size > self._remaining:
+            return False
+        self._remaining -= size
+        return True
+
     def _send_start(self, framing: bytes, is_end: bool) -> None:
         self._out.append(b"%b%b%b\r\n" % (self._head.start, framing, self._connection_line(is_end)))
 

@@ -10,18 +10,23 @@ from hypercorn.workers.threads import Threads
 
 
 class Loop:
-    """`call_soon` of a loop whose next turn comes when the test says so."""
+    """A loop whose next turn comes when the test says so, and its pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         self.callbacks: list[Callable[[], None]] = []
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        self.callbacks.append(callback)
+        self.signalled = threading.Semaphore(0)
+        self.pool = Threads(size, "test", self.callbacks.append, self.signalled.release)
 
     def turn(self) -> None:
-        callbacks, self.callbacks = self.callbacks, []
+        callbacks = self.callbacks.copy()
+        self.callbacks.clear()
         for callback in callbacks:
             callback()
+
+    def signalled_turn(self) -> None:
+        """The turn that a thread asks for when it leaves jobs behind."""
+        assert self.signalled.acquire(timeout=10)
+        self.pool.attend()
 
 
 class Jobs:
@@ -51,58 +56,69 @@ class Jobs:
 
 
 def test_jobs_that_wait_get_a_thread_each() -> None:
-    loop, jobs = Loop(), Jobs()
-    pool = Threads(3, "test", loop.call_soon)
+    loop, jobs = Loop(3), Jobs()
     for _ in range(5):
-        pool.submit(jobs.blocking)
-    jobs.await_begun(1)
+        loop.pool.submit(jobs.blocking)
     assert len(loop.callbacks) == 1
     loop.turn()
+    loop.signalled_turn()
     jobs.await_begun(2)
-    assert pool.waiting == 2
+    loop.pool.attend()
+    jobs.await_begun(1)
+    assert loop.pool.waiting == 2
     jobs.let_go(5)
     assert len(set(jobs.threads)) == 3
-    assert pool.waiting == 0
-    pool.close()
+    assert loop.pool.waiting == 0
+    loop.pool.close()
+
+
+def test_a_quick_job_does_not_wait_for_a_slow_one() -> None:
+    loop, jobs = Loop(2), Jobs()
+    done = threading.Event()
+    loop.pool.submit(jobs.blocking)
+    loop.turn()
+    jobs.await_begun(1)
+    loop.pool.submit(done.set)
+    loop.turn()
+    assert done.wait(10)
+    jobs.let_go(1)
+    loop.pool.close()
 
 
 def test_a_job_later_finds_the_idle_thread() -> None:
-    loop, jobs = Loop(), Jobs()
-    pool = Threads(3, "test", loop.call_soon)
+    loop, jobs = Loop(3), Jobs()
     for _ in range(20):
-        pool.submit(jobs.blocking)
+        loop.pool.submit(jobs.blocking)
         loop.turn()
         jobs.let_go(1)
     assert 1 <= len(set(jobs.threads)) <= 3
-    pool.close()
+    loop.pool.close()
 
 
 def test_many_small_jobs_in_order() -> None:
-    loop = Loop()
-    pool = Threads(1, "test", loop.call_soon)
+    loop = Loop(1)
     done: list[int] = []
     finished = threading.Event()
     for number in range(5000):
-        pool.submit(lambda number=number: done.append(number))  # type: ignore[misc]
+        loop.pool.submit(lambda number=number: done.append(number))  # type: ignore[misc]
         if number % 7 == 0:
             loop.turn()
-    pool.submit(finished.set)
+    loop.pool.submit(finished.set)
     loop.turn()
     assert finished.wait(10)
     assert done == list(range(5000))
-    pool.close()
+    loop.pool.close()
 
 
 def test_closing_ends_idle_and_busy_threads() -> None:
-    loop, jobs = Loop(), Jobs()
-    pool = Threads(2, "test", loop.call_soon)
-    pool.submit(jobs.blocking)
-    pool.submit(jobs.blocking)
-    loop.turn()
-    jobs.await_begun(2)
+    loop, jobs = Loop(2), Jobs()
+    for _ in range(2):
+        loop.pool.submit(jobs.blocking)
+        loop.turn()
+        jobs.await_begun(1)
     jobs.go_on.release()
     assert jobs.ended.acquire(timeout=10)
-    pool.close()
+    loop.pool.close()
     jobs.let_go(1)
     for thread in jobs.threads:
         thread.join(10)
@@ -111,10 +127,11 @@ def test_closing_ends_idle_and_busy_threads() -> None:
 
 def test_a_pool_that_is_given_up_ends() -> None:
     jobs = Jobs()
-    pool = Threads(2, "test", lambda callback: None)
-    pool.submit(jobs.blocking)
+    loop = Loop(2)
+    loop.pool.submit(jobs.blocking)
+    loop.turn()
     jobs.let_go(1)
-    del pool
+    del loop
     gc.collect()
     jobs.threads[0].join(10)
     assert not jobs.threads[0].is_alive()
