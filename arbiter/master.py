@@ -234,9 +234,9 @@ class Master:
             case m.StartWorker():
                 self._start(command)
             case m.DumpStacks(worker):
-                process.kill(self._handles[worker].pid, signal.SIGABRT)
+                self._kill(worker, signal.SIGABRT)
             case m.KillWorker(worker):
-                process.kill(self._handles[worker].pid, signal.SIGKILL)
+                self._kill(worker, signal.SIGKILL)
             case m.TellAdopt() | m.TellRelease() | m.TellDrain():
                 self._tell(command)
             case m.OpenListeners() | m.CloseListeners():
@@ -258,6 +258,11 @@ class Master:
                 self._exit = command
             case _:
                 raise TypeError(f"not a command: {command!r}")
+
+    def _kill(self, worker: int, number: signal.Signals) -> None:
+        # One that has been reaped is not signalled: its number may be another process's by now.
+        if (handle := self._handles.get(worker)) is not None:
+            process.kill(handle.pid, number)
 
     def _tell(self, command: m.TellAdopt | m.TellRelease | m.TellDrain) -> None:
         handle = self._handles.get(command.worker)

@@ -230,8 +230,9 @@ class _Step:
         again = self.state.mode is Mode.QUICK
         if not self.state.is_ending:
             self.commands.append(m.Notify(m.Phase.STOPPING, "stopping"))
+        is_news = self.state.mode is not mode
         self.state.mode = mode
-        if self.state.exit is None:
+        if self.state.exit is None and is_news:
             self._log("Stopping" if mode is Mode.STOPPING else "Stopping quickly")
         for worker in list(self.state.workers.values()):
             self._advance(worker, WorkerEvent.DRAIN if mode is Mode.STOPPING else WorkerEvent.HURRY)

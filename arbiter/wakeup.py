@@ -1,6 +1,7 @@
 """Signals as bytes on a descriptor: handlers do nothing else, the arbiter's loop decides.
 
-Holds the process's signal actions while it is open; they are given back at its end.
+Holds the process's signal actions while it is open. Afterwards what was caught is ignored, until somebody gives it
+another action: the default one would end a process that has come to its end already, with another status.
 """
 
 from __future__ import annotations
@@ -55,12 +56,14 @@ def wake_up() -> Generator[WakeUp, None, None]:
     os.set_blocking(writer, False)
     numbers = (*REQUESTS, signal.SIGCHLD)
     previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    previous = {number: signal.signal(number, _ignore) for number in numbers}
+    for number in numbers:
+        signal.signal(number, _ignore)
     try:
         yield WakeUp(reader, writer)
     finally:
-        for number, action in previous.items():
-            signal.signal(number, action if action is not None else signal.SIG_DFL)
+        for number in REQUESTS:
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(previous_fd)
         os.close(reader)
         os.close(writer)

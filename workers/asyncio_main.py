@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from ..config.settings import Settings
 from ..config.sockets import Listener
@@ -35,9 +34,7 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 async def _serve(
     settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
 ) -> None:
-    server = make_server(application, settings, AsyncioRuntime(), supervisor)
-    actions = SignalActions(server, is_supervised=supervisor.channel() is not None)
-    loop = asyncio.get_running_loop()
-    for number in actions.handled:
-        loop.add_signal_handler(number, partial(actions.act, number))
-    await server.serve(listeners, freeze_heap)
+    runtime = AsyncioRuntime()
+    server = make_server(application, settings, runtime, supervisor)
+    with SignalActions(server, runtime, is_supervised=supervisor.channel() is not None):
+        await server.serve(listeners, freeze_heap)

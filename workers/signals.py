@@ -1,36 +1,71 @@
-"""What a worker does with signals, whichever loop receives them."""
+"""What a worker does with signals, whichever loop it runs."""
 
 from __future__ import annotations
 
+import logging
 import signal
+from functools import partial
+from types import FrameType, TracebackType
 
+from .interruption import ignore_when_told
 from .logs import reopen
+from .runtime import Runtime
 from .server import Server
 from .supervision import DrainReason
+
+logger = logging.getLogger("hypercorn.error")
 
 #: SIGINT is not among them for supervised workers: they ignore it, see `boot.py`.
 HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)
 
 
 class SignalActions:
-    """Turns signals into calls on the server.
+    """Turns signals into calls on the server while it is entered; only in the main thread.
 
     TERM (where nobody supervises also INT, and HUP: the terminal is gone) drains, a second one makes it quick;
-    QUIT is quick at once; USR1 reopens the log files.
+    QUIT is quick at once; USR1 reopens the log files. Afterwards they do nothing. The loops' own ways to receive signals
+    are not used: they give the default actions back before the process has ended.
     """
 
-    def __init__(self, server: Server, *, is_supervised: bool) -> None:
+    def __init__(self, server: Server, runtime: Runtime, *, is_supervised: bool) -> None:
         self._server = server
-        self._reason = DrainReason.REPLACE if is_supervised else DrainReason.STOP
+        self._runtime = runtime
+        self._is_supervised = is_supervised
+        self._times_asked = 0
         self._was_asked = False
-        self.handled = HANDLED if is_supervised else (*HANDLED, signal.SIGINT, signal.SIGHUP)
+        self._handled = HANDLED if is_supervised else (*HANDLED, signal.SIGINT, signal.SIGHUP)
 
-    def act(self, number: int) -> None:
+    def __enter__(self) -> None:
+        for number in self._handled:
+            signal.signal(number, self._arrived)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        if not self._is_supervised:
+            ignore_when_told()
+            return
+        for number in self._handled:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        # The next signal may interrupt this very function, so many of them must not get far.
+        if number != signal.SIGUSR1:
+            self._times_asked += 1
+            if self._times_asked > 2:
+                signal.signal(number, signal.SIG_IGN)  # there is nothing that one more could change
+                return
+        # The loop may be anywhere, so it is left to itself. One that sleeps in the kernel is woken by the signal.
+        self._runtime.call_from_thread(partial(self.act, signal.Signals(number)))
+
+    def act(self, number: signal.Signals) -> None:
         """Handle one signal; called from the loop, not from a signal handler."""
-        if number == signal.SIGUSR1:
+        if not self._is_supervised:
+            logger.info("Received %s", number.name)
+        if number is signal.SIGUSR1:
             reopen()
-        elif number == signal.SIGQUIT or self._was_asked:
+        elif number is signal.SIGQUIT or self._was_asked:
             self._server.drain(DrainReason.QUICK)
         else:
             self._was_asked = True
-            self._server.drain(self._reason)
+            self._server.drain(DrainReason.REPLACE if self._is_supervised else DrainReason.STOP)

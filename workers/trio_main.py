@@ -28,23 +28,14 @@ async def _serve(
 ) -> None:
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        server = make_server(application, settings, TrioRuntime(nursery), supervisor)
-        actions = SignalActions(server, is_supervised=supervisor.channel() is not None)
-        await nursery.start(_receive_signals, actions)
+        runtime = TrioRuntime(nursery)
+        server = make_server(application, settings, runtime, supervisor)
         try:
-            await server.serve(listeners, freeze_heap)
+            with SignalActions(server, runtime, is_supervised=supervisor.channel() is not None):
+                await server.serve(listeners, freeze_heap)
         except Exception as error:  # noqa: BLE001
             # Carried out of the nursery by hand, which would wrap it in a group.
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-
-
-async def _receive_signals(
-    actions: SignalActions, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(*actions.handled) as signals:
-        task_status.started()
-        async for number in signals:
-            actions.act(number)

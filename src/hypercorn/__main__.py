@@ -52,10 +52,10 @@ def main(sys_args: list[str] | None = None) -> int:
 
 
 def run(config: Config) -> int:
-    """Serve until told to stop; returns the exit status."""
-    from .run import run as serve  # wrong usage is found without loading what serves
+    """Serve until told to stop; returns the exit status, with which the process has to exit now."""
+    from .run import run_to_the_end  # wrong usage is found without loading what serves
 
-    return serve(config)
+    return run_to_the_end(config)
 
 
 def _translation(invocation: Invocation, location: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -28,6 +27,7 @@ from .config.settings import Settings
 from .config.sockets import BindError, Listener
 from .config.surroundings import enter
 from .workers import logs
+from .workers.interruption import end_ignoring, ignore_when_told, interrupt_when_told, signals_given_back
 from .workers.supervision import Counter, Failure, Unsupervised
 
 __all__ = ["run"]
@@ -46,9 +46,15 @@ LASTING = frozenset({Counter.CONNECTIONS_TOTAL, Counter.REQUESTS_TOTAL, Counter.
 def run(config: Config) -> int:
     """Serve until told to stop, by a signal; returns the exit status of the design.
 
-    Blocks, and uses the process: signal actions, process title, log targets, with `daemon` a fork. Only for the main
-    thread. Mistakes are told on standard error, not raised.
+    Blocks, and uses the process: signal actions, which come back, process title, log targets, with `daemon` a fork. Only
+    for the main thread. Mistakes are told on standard error, not raised.
     """
+    with signals_given_back():
+        return run_to_the_end(config)
+
+
+def run_to_the_end(config: Config) -> int:
+    """As `run`, for a process that does nothing else afterwards: no signal takes this status from it any more."""
     passed = tuple(parse_bind(f"fd://{descriptor}") for descriptor in passed_descriptors(os.environ))
     try:
         settings = _settings(config, passed)
@@ -56,8 +62,16 @@ def run(config: Config) -> int:
     except ConfigError as error:
         return _fail(EXIT_WRONG_USAGE, str(error))
     process = daemon.detach() if settings.daemon else None
-    with ExitStack() as stack:
-        status = _serve(config, settings, passed, (stack, process))
+    interrupt_when_told()
+    try:
+        with ExitStack() as stack:
+            stack.callback(ignore_when_told)
+            status = _serve(config, settings, passed, (stack, process))
+    except KeyboardInterrupt:
+        logger.info("Stopped before anything was served")
+        status = EXIT_CLEAN
+    finally:
+        end_ignoring()
     if process is not None:
         process.ended(status)
     return status
@@ -111,12 +125,9 @@ def _serve_here(
 ) -> int:
     from .workers.boot import run_worker
 
-    # Without an arbiter there is no number of workers to change, and none to exec; these would stop or kill us.
-    for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
     alone = _Alone(notifier, listeners.urls(settings), on_start)
     status = run_worker(settings, listeners.get(listeners.keys()), alone)
-    return status if alone.reason is None else _fail(status, alone.reason)
+    return _stopped(status, alone.reason or "")
 
 
 def _serve_supervised(
@@ -148,7 +159,7 @@ def _serve_supervised(
         on_start=on_start,
     )
     end = Master(service).run()
-    return end.status if not end.reason else _fail(end.status, end.reason)
+    return _stopped(end.status, end.reason)
 
 
 def _worker(settings: Settings, listeners: Sequence[Listener], supervisor: Child) -> int:
@@ -215,7 +226,15 @@ class _Alone(Unsupervised):
         self.reason = reason
 
     def draining(self) -> None:
+        logger.info("Stopping")
         self._notifier.stopping("stopping")
+
+
+def _stopped(status: int, reason: str) -> int:
+    if reason:
+        return _fail(status, reason)
+    logger.info("Stopped")
+    return status
 
 
 def _fail(status: int, reason: str) -> int:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -311,6 +312,51 @@ def test_without_workers(start: Start, worker_class: str) -> None:
     assert int(arbiter.get()) == arbiter.pid
     arbiter.signal(signal.SIGTERM)
     assert arbiter.ends() == 0
+
+
+@pytest.mark.parametrize(
+    ("workers", "worker_class"), [("0", "asyncio"), ("0", "uvloop"), ("0", "trio"), ("2", "asyncio")]
+)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_that_come_late_do_not_change_the_exit_status(
+    start: Start, workers: str, worker_class: str, number: signal.Signals
+) -> None:
+    arbiter = start("-w", workers, "-k", worker_class, "--pid", "server.pid")
+    arbiter.port()
+    while arbiter.process.poll() is None:
+        arbiter.signal(number)
+    assert arbiter.ends() == 0
+    arbiter.wait_for("Stopped$")
+    assert len([line for line in arbiter.log if line.endswith(("] Stopping", "] Stopping quickly"))]) <= 2
+
+
+@pytest.mark.parametrize("options", [("-w", "0"), ("-w", "2", "--preload")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_the_application_is_loaded(
+    start: Start, application: Path, options: tuple[str, ...], number: signal.Signals
+) -> None:
+    (application / "app.py").write_text(
+        "import sys, time\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep(600)"
+    )
+    arbiter = start(*options, "--pid", "server.pid")
+    arbiter.wait_for("^loading")
+    arbiter.signal(number)
+    assert arbiter.ends() == 0
+    assert "Traceback" not in arbiter.text()
+
+
+def test_a_thread_that_never_ends_keeps_no_process_for_ever(start: Start, application: Path) -> None:
+    with (application / "app.py").open("a") as file:
+        file.write("import threading\nthreading.Thread(target=time.sleep, args=(600,)).start()\n")
+    arbiter = start("-w", "0")
+    arbiter.port()
+    arbiter.signal(signal.SIGTERM)
+    arbiter.wait_for("Stopped")
+    while arbiter.process.poll() is None:
+        arbiter.signal(signal.SIGTERM)
+        time.sleep(0.1)
+    assert arbiter.ends() == 1
+    arbiter.wait_for("are left behind")
 
 
 def test_without_workers_and_without_application(start: Start, application: Path) -> None:
