@@ -49,6 +49,7 @@ class ASGIExchange(HTTPExchange):
     __slots__ = (
         "_chunks",
         "_end_unread",
+        "_knows_peer_left",
         "_must_send_continue",
         "_peer_left",
         "_receive_event",
@@ -66,6 +67,8 @@ class ASGIExchange(HTTPExchange):
         self._end_unread = request.end_stream
         self._must_send_continue = request.expects_continue
         self._peer_left = False
+        #: The application has been told so, while its response was not complete.
+        self._knows_peer_left = False
         self._receive_event: Event | None = None
         self._send_event: Event | None = None
         self._sends_trailers = False
@@ -97,6 +100,14 @@ class ASGIExchange(HTTPExchange):
             # Also when cancelled.
             self._call_over()
             server.exchange_ended(self)
+
+    def _application_failed(self, error: BaseException | None) -> None:
+        if self._knows_peer_left and (error is None or isinstance(error, ClientDisconnected)):
+            # It was right to give up, and nobody is there to be answered.
+            if not self.is_closed:
+                self._cut()
+            return
+        super()._application_failed(error)
 
     def _scope(self) -> Message:
         request = self.request
@@ -147,15 +158,21 @@ class ASGIExchange(HTTPExchange):
                     self._end_unread = False
                     return {"type": "http.request", "body": b"", "more_body": False}
                 if self._peer_left or self._state is COMPLETE:
-                    return {"type": "http.disconnect"}
+                    return self._disconnect()
             elif chunks or self._end_unread:
                 return self._take_body(chunks)
             elif self._peer_left or self._state is COMPLETE:
-                return {"type": "http.disconnect"}
+                return self._disconnect()
             event = self._receive_event
             if event is None:
                 event = self._receive_event = self._connection.make_event()
             await event.wait()
+
+    def _disconnect(self) -> Message:
+        # A peer that closed only its sending side and one that is gone look the same. Who does not listen may answer;
+        # whoever has been told can no longer send.
+        self._knows_peer_left = self._state is not COMPLETE
+        return {"type": "http.disconnect"}
 
     def _take_body(self, chunks: list[bytes]) -> Message:
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -195,11 +212,11 @@ class ASGIExchange(HTTPExchange):
         """The ASGI `send` callable.
 
         Raises:
-            ClientDisconnected: the peer is gone (an `OSError`, as ASGI asks for).
+            ClientDisconnected: the peer is gone (an `OSError`, as ASGI asks for), or the application was told so.
             UnexpectedMessageError: the message is not possible now.
             LocalProtocolError: the message would break the protocol.
         """
-        if self.is_closed:
+        if self.is_closed or self._knows_peer_left:
             raise ClientDisconnected
         kind = message["type"]
         state = self._state

@@ -122,7 +122,7 @@ class HTTP1Engine:
         self.closing = Closing.OPEN
         self._parameters = parameters
         self._secure = secure
-        self._reader = HeadReader(parameters)
+        self._reader = HeadReader(parameters, secure)
         self._writer = HeadWriter(defaults)
         self._reading = _R_HEAD
         self._writing = _W_NOTHING
@@ -643,8 +643,8 @@ class HTTP1Engine:
 
         Framing tells it, and what was sent so far should arrive; without framing only a reset does.
         """
-        is_framed = self._writing is _W_LENGTH or self._writing is _W_CHUNKS
-        self._close(Closing.AFTER_FLUSH if is_framed else Closing.ABORT)
+        is_endless = self._writing is _W_UNTIL_CLOSE or self._writing is _W_TUNNEL
+        self._close(Closing.ABORT if is_endless else Closing.AFTER_FLUSH)
 
     def _close(self, closing: Closing) -> None:
         self._reading = _R_NOTHING

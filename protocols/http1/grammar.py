@@ -33,14 +33,16 @@ ORIGIN_FORM_LINE = re.compile(rb"(" + _TCHAR + rb"++) (/[!\"$->@-~]*+)\??+([!\"$
 # RFC 9112 §3: request-line = method SP request-target SP HTTP-version
 REQUEST_LINE = re.compile(rb"(" + _TCHAR + rb"++) ([!-~]++) HTTP/([0-9])\.([0-9])")
 
-# RFC 9112 §3.2.2: absolute-form, of which an origin server sees "http" and "https"; groups: authority, path, query.
-ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([!\"$-.0->@-~]*+)(/[!\"$->@-~]*+)?(?:\?([!\"$-~]*+))?")
+# RFC 9112 §3.2.2: absolute-form, of which an origin server sees "http" and "https"; groups: scheme, authority, path,
+# query.
+ABSOLUTE_FORM = re.compile(rb"((?i:https?))://([!\"$-.0->@-~]*+)(/[!\"$->@-~]*+)?(?:\?([!\"$-~]*+))?")
 
-# RFC 9110 §7.2 and RFC 3986 §3.2: Host = uri-host [ ":" port ], without userinfo. It may be empty.
+# RFC 9110 §7.2 and RFC 3986 §3.2: Host = uri-host [ ":" port ], without userinfo. It may be empty. Groups: what may be
+# an IPv6 address, and the port. No comma, which RFC 3986 would allow in a name: it joins two Hosts that were one list.
 HOST = re.compile(
-    rb"(?:\[(?:[0-9A-Fa-f:.]++|[vV][0-9A-Fa-f]++\.[-._~!$&'()*+,;=:0-9A-Za-z]++)\]"
-    rb"|(?:[-._~!$&'()*+,;=0-9A-Za-z]|%[0-9A-Fa-f]{2})*)"
-    rb"(?::[0-9]*+)?"
+    rb"(?:\[(?:([0-9A-Fa-f:.]++)|[vV][0-9A-Fa-f]++\.[-._~!$&'()*+,;=:0-9A-Za-z]++)\]"
+    rb"|(?:[-._~!$&'()*+;=0-9A-Za-z]|%[0-9A-Fa-f]{2})*)"
+    rb"(?::0*+([0-9]{0,5}+))?"
 )
 
 # RFC 9110 §8.6: Content-Length = 1*DIGIT. Twenty digits are beyond any body.

@@ -26,14 +26,19 @@ class HeadReader:
     A client that keeps its connection sends the same fields again and again: the last field block and what it
     meant are remembered, and an equal block is not parsed again.
 
+    Arguments:
+        parameters: limits.
+        secure: the connection is encrypted.
+
     Attributes:
         facts: what the fields of the last head said about framing and connection.
     """
 
-    __slots__ = ("_block", "_parameters", "facts")
+    __slots__ = ("_block", "_parameters", "_secure", "facts")
 
-    def __init__(self, parameters: HTTP1Parameters) -> None:
+    def __init__(self, parameters: HTTP1Parameters, secure: bool = False) -> None:
         self._parameters = parameters
+        self._secure = secure
         self._block = b""
         self.facts = FieldFacts([], None)
 
@@ -86,7 +91,7 @@ class HeadReader:
         self._read_block(block)
         facts = self.facts
         rules.check_request(method, version, facts)
-        authority, path, query = rules.split_target(method, target)
+        authority, path, query = rules.split_target(method, target, self._secure)
         ask_reference(head)
         request = _request(stream_id, version, method, path, query, facts)
         if authority is not None:

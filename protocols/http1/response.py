@@ -104,7 +104,7 @@ class HeadWriter:
         except (AttributeError, TypeError, ValueError) as error:
             raise LocalProtocolError("the response fields are not pairs of bytes") from error
         # A copy, down to the pairs: the caller may change its list.
-        self._fields = [(name, value) for name, value in fields]
+        self._fields = [(name, bytes(value)) for name, value in fields]
         self._status = status
         self._head = head
         return head

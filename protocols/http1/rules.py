@@ -186,8 +186,23 @@ def list_members(value: bytes) -> frozenset[bytes]:
 @lru_cache(256)
 def check_host(value: bytes) -> None:
     """Raise `Refusal` unless `value` is a host with an optional port (RFC 9112 §3.2)."""
-    if grammar.HOST.fullmatch(value) is None:
+    match = grammar.HOST.fullmatch(value)
+    if match is None:
         raise Refusal(400, "Host is malformed (RFC 9112 §3.2)")
+    literal, port = match.groups()
+    if literal is not None:
+        _check_address(literal.decode())
+    if port and int(port) > 65535:
+        raise Refusal(400, "Host has a port that there is not (RFC 9112 §3.2)")
+
+
+def _check_address(literal: str) -> None:
+    from ipaddress import IPv6Address
+
+    try:
+        IPv6Address(literal)
+    except ValueError:
+        raise Refusal(400, "Host has a malformed IPv6 address (RFC 3986 §3.2.2)") from None
 
 
 def check_octets(data: bytes | bytearray, start: int, end: int) -> None:
@@ -221,11 +236,16 @@ def split_request_line(line: bytes | bytearray) -> tuple[bytes, bytes, Literal["
     return bytes(method), bytes(target), "1.0" if minor == b"0" else "1.1"
 
 
-def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, bytes]:
+def split_target(method: bytes, target: bytes, secure: bool) -> tuple[bytes | None, bytes, bytes]:
     """Authority (of an absolute-form only), path and query of a request target (RFC 9112 §3.2).
 
+    Arguments:
+        method: the method, on which the allowed forms depend.
+        target: the request target.
+        secure: the connection is encrypted.
+
     Raises:
-        Refusal: the target has none of the forms that the method allows.
+        Refusal: the target has none of the forms that the method allows, or asks for https in clear text.
     """
     if target[:1] == b"/":
         path, _, query = target.partition(b"?")
@@ -237,10 +257,12 @@ def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, byt
     match = grammar.ABSOLUTE_FORM.fullmatch(target)
     if match is None:
         raise Refusal(400, "the request target is malformed (RFC 9112 §3.2)")
-    authority, path, query = match.groups()
+    scheme, authority, path, query = match.groups()
     if not authority or authority[:1] == b":":
         raise Refusal(400, "the request target has no host (RFC 9110 §4.2.1)")
     check_host(authority)
+    if len(scheme) == len(b"https") and not secure:
+        raise Refusal(421, "an https target on a connection in clear text (RFC 9110 §7.4)")
     if path is None and query is None and method == b"OPTIONS":
         return authority, b"*", b""
     return authority, path or b"/", query or b""

@@ -187,6 +187,7 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "absolute form with userinfo": (400, get(b"GET http://u:p@test/a HTTP/1.1")),
     "absolute form with fragment": (400, get(b"GET http://test/a#b HTTP/1.1")),
     "absolute form of another scheme": (400, get(b"GET ftp://test/a HTTP/1.1")),
+    "absolute form of https in clear text": (421, get(b"GET https://test/a HTTP/1.1")),
     "absolute form without Host": (400, get(b"GET http://test/a HTTP/1.1", b"")),
     "absolute form with malformed Host": (400, get(b"GET http://test/a HTTP/1.1", b"Host: a b\r\n")),
     "absolute form with two Hosts": (400, get(b"GET http://test/a HTTP/1.1", HOST + HOST)),
@@ -203,6 +204,10 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "Host with port that is none": (400, get(b"GET / HTTP/1.1", b"Host: a:b\r\n")),
     "Host with two ports": (400, get(b"GET / HTTP/1.1", b"Host: a:1:2\r\n")),
     "Host with non-ASCII": (400, get(b"GET / HTTP/1.1", b"Host: \xe9\r\n")),
+    "Host as list without space": (400, get(b"GET / HTTP/1.1", b"Host: a,b\r\n")),
+    "Host with IPv4 in brackets": (400, get(b"GET / HTTP/1.1", b"Host: [127.0.0.1]\r\n")),
+    "Host with malformed IPv6": (400, get(b"GET / HTTP/1.1", b"Host: [1::2::3]\r\n")),
+    "Host with port that there is not": (400, get(b"GET / HTTP/1.1", b"Host: a:65536\r\n")),
     "Host with bad encoding": (400, get(b"GET / HTTP/1.1", b"Host: a%2\r\n")),
     "malformed Host with 1.0": (400, get(b"GET / HTTP/1.0", b"Host: a/b\r\n")),
     # ---- fields (RFC 9112 §2.2, §5)

@@ -236,6 +236,26 @@ async def _wait(scope: Message, receive: Receive, send: Send) -> None:
         seen.append((await receive())["type"])
 
 
+async def _leave_unanswered(scope: Message, receive: Receive, send: Send) -> None:
+    """Wait for the client to leave, and then do not answer."""
+    seen = _seen[_key(scope)]
+    await _read(receive)
+    seen.append("waiting")
+    await receive()
+    seen.append("left")
+
+
+async def _leave_between(scope: Message, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+    await _leave_unanswered(scope, receive, send)
+
+
+async def _leave_with_the_error(scope: Message, receive: Receive, send: Send) -> None:
+    await _leave_unanswered(scope, receive, send)
+    await _answer(send)
+
+
 async def _body_then_gone(scope: Message, receive: Receive, send: Send) -> None:
     seen = _seen[_key(scope)]
     seen.append("entered")

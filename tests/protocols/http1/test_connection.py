@@ -624,3 +624,10 @@ def test_requests_wait_while_the_peer_does_not_read(connect) -> None:
     assert session.stream_id == 2
     session.answer()
     assert session.stream_id == 3
+
+
+def test_absolute_form_of_https_where_it_belongs(connect, cut) -> None:
+    session = connect(secure=True)
+    session.say(b"GET https://b/x?y HTTP/1.1\r\nHost: a\r\n\r\n", cut)
+    [request] = session.requests
+    assert (request.raw_path, request.query, request.fields) == (b"/x", b"y", [(b"host", b"b")])

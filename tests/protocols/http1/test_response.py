@@ -178,6 +178,16 @@ def test_reset_of_a_response_that_only_the_end_of_the_connection_ends(connect) -
     assert session.engine.closing is Closing.ABORT
 
 
+@pytest.mark.parametrize(("request_", "status"), [(HEAD, 200), (GET, 204), (GET, 304)])
+def test_reset_of_a_response_without_content(request_, status, connect) -> None:
+    """Its head is all of it: a reset could only destroy it on its way."""
+    session = open_session(connect, request_)
+    session.head(status)
+    session.data(b"x")
+    session.engine.reset_stream(1, 0.0)
+    assert session.engine.closing is Closing.AFTER_FLUSH
+
+
 def test_reset_before_the_head(connect) -> None:
     session = open_session(connect)
     session.engine.reset_stream(1, 0.0)
@@ -231,6 +241,17 @@ def test_pairs_that_change_are_not_remembered(connect) -> None:
     pair[1] = b"2"
     session.say(GET)
     session.answer(fields=[pair])
+    assert b"x: 2\r\n" in session.output
+
+
+def test_values_that_change_are_not_remembered(connect) -> None:
+    session = open_session(connect)
+    value = bytearray(b"1")
+    session.answer(fields=[(b"x", value)])
+    session.take_output()
+    value[:] = b"2"
+    session.say(GET)
+    session.answer(fields=[(b"x", value)])
     assert b"x: 2\r\n" in session.output
 
 
