@@ -20,9 +20,11 @@ from ..config.sockets import (
     BindError,
     Listener,
     SocketSettings,
+    close_all,
     open_bind,
     open_copy,
     socket_url,
+    start_listening,
     supports_reuse_port,
 )
 from .messages import ListenerKeys
@@ -68,11 +70,12 @@ class ListenerTable:
             places = list(self._wanted(settings, slots))
             for place in places:
                 self._extend(place, settings, slots)
-        except (OSError, BindError) as error:
+        except BindError:
             self.close(set(self._listeners) - before)
-            raise (
-                error if isinstance(error, BindError) else BindError(f"cannot open a listener: {error}")
-            ) from error
+            raise
+        except OSError as error:
+            self.close(set(self._listeners) - before)
+            raise BindError(f"cannot open a listener: {error}", error.errno) from error
         return self._keys(places, slots)
 
     def get(self, keys: Iterable[int]) -> tuple[Listener, ...]:
@@ -139,9 +142,13 @@ class ListenerTable:
             yield from present
             return
         sockets = settings.config.create_sockets()
+        try:
+            start_listening(sockets, settings.backlog)
+        except BindError:
+            close_all([sockets.secure_sockets, sockets.insecure_sockets])
+            raise
         for is_secure, made in ((True, sockets.secure_sockets), (False, sockets.insecure_sockets)):
             for sock in made:
-                sock.setblocking(False)
                 bind = Bind("create_sockets", BindKind.DESCRIPTOR, fd=sock.fileno())
                 self._places[bind, is_secure] = [self._group(bind, is_secure, [sock], None)]
                 yield bind, is_secure

@@ -54,7 +54,9 @@ def log_level(given: object) -> str:
 
 
 def log_target(given: object) -> Any:
-    """A path or "-" as text; a logger stays what it is."""
+    """A path or "-" as text; a logger stays what it is; "" and False are None, as in Hypercorn."""
+    if given == "" or given is False:
+        return None
     if hasattr(given, "handle") and hasattr(given, "setLevel"):
         return given
     return as_text(given)

@@ -11,7 +11,7 @@ import logging
 import os
 import types
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from socket import SOCK_DGRAM, SOCK_STREAM
 from socket import socket as Socket
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -91,8 +91,8 @@ class Config(Options):
 
     def given(self, name: str) -> Any:
         """The value of a setting as it was given, unchecked."""
-        if name == "logger_class":
-            return vars(self).get("_logger_class", TABLE[name].default)
+        if name == "logger_class" and type(self).logger_class is Config.logger_class:
+            return self._logger_class  # not imported, which reading the property does
         return getattr(self, name, TABLE[name].default)
 
     def source_of(self, name: str) -> str:
@@ -174,7 +174,7 @@ class Config(Options):
         return create_ssl_context(self)
 
     def create_sockets(self) -> Sockets:
-        """Open and listen on all binds; with TLS on, `bind` is for TLS and the other two count.
+        """Bind to all addresses, without listening yet; with TLS on, `bind` is for TLS and the other two count.
 
         Raises:
             ConfigError: a bind cannot be understood.
@@ -268,8 +268,11 @@ class Config(Options):
 
     # Towards the server
 
-    def resolve(self) -> Settings:
+    def resolve(self, without: Container[str] = ()) -> Settings:
         """Check everything; unknown names from files and mappings are warned about in the error log.
+
+        Args:
+            without: settings that have no effect in what follows: not looked at, they get their defaults.
 
         Raises:
             ConfigError: with every mistake and where it was made.
@@ -278,7 +281,7 @@ class Config(Options):
         mistakes: list[Mistake] = []
         for name, option in TABLE.items():
             try:
-                values[name] = option.convert(self.given(name))
+                values[name] = option.convert(option.default if name in without else self.given(name))
                 if name in _BINDS:
                     values[name] = tuple(parse_bind(text) for text in values[name])
             except ValueError as error:
@@ -319,7 +322,7 @@ class Config(Options):
     def _open(self, name: str) -> list[Socket]:
         settings = SocketSettings(
             SOCK_DGRAM if name == "quic_bind" else SOCK_STREAM,
-            backlog=self._converted("backlog"),
+            backlog=None,
             umask=self._converted("umask"),
             user=self._converted("user"),
             group=self._converted("group"),
@@ -346,7 +349,7 @@ class Config(Options):
         except ValueError as error:
             raise ConfigError([Mistake(self.source_of(name), str(error))]) from None
 
-    def _set_quic_addresses(self, sockets: Iterable[Socket]) -> None:
+    def _set_quic_addresses(self, sockets: list[Socket]) -> None:
         self._quic_addresses = [sock.getsockname() for sock in sockets]
 
 

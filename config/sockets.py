@@ -50,22 +50,30 @@ class SocketSettings:
 
     Attributes:
         kind: `socket.SOCK_STREAM`, or `socket.SOCK_DGRAM` for QUIC.
-        backlog: connections that wait to be accepted.
+        backlog: connections that wait to be accepted; None: the sockets do not listen yet.
         umask: mask while a Unix socket file is made, None leaves the process's own.
         user, group: numeric owner of a Unix socket file, None leaves it.
         inheritable: the sockets stay open in programs that are exec'd, as Hypercorn's do.
     """
 
     kind: socket.SocketKind = socket.SOCK_STREAM
-    backlog: int = 100
+    backlog: int | None = 100
     umask: int | None = None
     user: int | None = None
     group: int | None = None
     inheritable: bool = False
 
 
-class BindError(Exception):
-    """A bind cannot be opened: one sentence that names it and says what to do. Exit status 1."""
+class BindError(OSError):
+    """A bind cannot be opened: one sentence that names it and says what to do. Exit status 1.
+
+    Args:
+        number: becomes `errno`, which programs written for Hypercorn look at; None: the system was not asked.
+    """
+
+    def __init__(self, sentence: str, number: int | None = None) -> None:
+        super().__init__(sentence)
+        self.errno = number
 
 
 class SocketTypeError(BindError):
@@ -76,7 +84,8 @@ class SocketTypeError(BindError):
         self.actual = socket.SocketKind(actual)
         where = "" if bind is None else f"cannot bind {bind}: "
         super().__init__(
-            f"{where}a {self.expected.name} socket is wanted, the descriptor is a {self.actual.name}"
+            f"{where}a {self.expected.name} socket is wanted, the descriptor is a {self.actual.name}",
+            errno.EPROTOTYPE,
         )
 
 
@@ -93,8 +102,8 @@ def open_bind(
 ) -> list[list[socket.socket]]:
     """Open a bind: one group of sockets for each of its addresses (a host name may have several).
 
-    All sockets are non-blocking; stream sockets are listening. With `copies` None each group is one
-    plain socket. Otherwise each is `copies` sockets that share one port by `SO_REUSEPORT` (see `open_copy` for more
+    All sockets are non-blocking; stream sockets are listening, but with a backlog of None. With `copies` None each
+    group is one plain socket. Otherwise each is `copies` sockets that share one port by `SO_REUSEPORT` (see `open_copy` for more
     of them later); only for binds where `supports_reuse_port`. A port that somebody else holds is an error then too,
     although the kernel would let the same user join. Resolving a host name may block.
 
@@ -111,8 +120,10 @@ def open_bind(
         if bind.kind is BindKind.INET:
             return _open_inet(bind, settings, copies, ours)
         return [[_open_unix(bind, settings, ours)]]
+    except BindError:
+        raise
     except OSError as error:
-        raise BindError(f"cannot bind {bind}: {_explain(bind, error)}") from error
+        raise BindError(f"cannot bind {bind}: {_explain(bind, error)}", error.errno) from error
     except UnicodeError as error:  # from the encoding of host names (RFC 3490)
         raise BindError(f"cannot bind {bind}: {bind.host!r} is no host name") from error
 
@@ -124,6 +135,26 @@ def open_copy(sock: socket.socket, backlog: int) -> socket.socket:
         OSError: the address cannot be joined.
     """
     return _bound(sock.family, sock.getsockname(), SocketSettings(sock.type, backlog), reuse_port=True)
+
+
+def start_listening(sockets: Sockets, backlog: int) -> None:
+    """Make ready to accept what `Config.create_sockets` gave, which may be the user's own.
+
+    Raises:
+        BindError: somebody has begun to listen on such an address since it was bound.
+    """
+    for sock in (*sockets.secure_sockets, *sockets.insecure_sockets):
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            continue
+        try:
+            sock.listen(backlog)
+        except OSError as error:
+            where = socket_url(sock, secure=False)
+            raise BindError(
+                f"cannot listen on {where}: {os.strerror(error.errno or 0)}", error.errno
+            ) from error
 
 
 def close_all(groups: list[list[socket.socket]]) -> None:
@@ -232,7 +263,7 @@ def _open_group(
     group = [_bound(family, address, settings, reuse_port=True)]
     try:
         for _ in range(1, copies):
-            group.append(open_copy(group[0], settings.backlog))
+            group.append(_bound(family, group[0].getsockname(), settings, reuse_port=True))
     except BaseException:
         close_all([group])
         raise
@@ -282,7 +313,7 @@ def _set_options(sock: socket.socket, family: int, kind: int) -> None:
 def _listening(sock: socket.socket, settings: SocketSettings) -> socket.socket:
     sock.setblocking(False)
     sock.set_inheritable(settings.inheritable)
-    if settings.kind == socket.SOCK_STREAM:
+    if settings.kind == socket.SOCK_STREAM and settings.backlog is not None:
         sock.listen(settings.backlog)
     return sock
 

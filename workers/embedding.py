@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..config.binds import Bind, BindKind
 from ..config.config import Config
 from ..config.settings import Settings
-from ..config.sockets import Listener, Sockets, remove_socket_file, socket_url
+from ..config.sockets import Listener, Sockets, remove_socket_file, socket_url, start_listening
 from . import logs
 from .application import LoadedApplication, classify
 from .runtime import Runtime
@@ -26,6 +26,8 @@ from .wrapping import make_server
 
 logger = logging.getLogger("hypercorn.error")
 
+#: Settings of processes that the program has not asked for.
+_OF_WORKERS = ("workers", "worker_class")
 #: What a cancelled server gets beyond `graceful_timeout` for its own end, in seconds.
 _END_SECONDS = 1.0
 
@@ -48,7 +50,7 @@ class Embedded:
         self, application: LoadedApplication, config: Config, sockets: Sockets | None = None
     ) -> None:
         self.application = application
-        self.settings: Settings = config.resolve()
+        self.settings: Settings = config.resolve(without=_OF_WORKERS)
         self.has_started = False
         logs.configure(self.settings, is_guest=True)
         self._sockets = config.create_sockets() if sockets is None else sockets
@@ -56,7 +58,7 @@ class Embedded:
         binds = (*self.settings.bind, *self.settings.insecure_bind) if sockets is None else ()
         self._own_paths = {bind.path for bind in binds if bind.kind is BindKind.UNIX}
         try:
-            _prepare(self._sockets, self.settings.backlog)
+            start_listening(self._sockets, self.settings.backlog)
             self.listeners = list(_listeners(self._sockets))
             #: Where it can be reached, with the ports that the kernel chose.
             self.urls = [socket_url(listener.sock, listener.secure) for listener in self.listeners]
@@ -118,15 +120,6 @@ def classify_for_serving(
                 stacklevel=3,
             )
     return classify(application, mode)
-
-
-def _prepare(sockets: Sockets, backlog: int) -> None:
-    """`create_sockets` may be the user's own, and Hypercorn's gives inheritable sockets that do not listen yet."""
-    for sock in _stream_sockets(sockets):
-        sock.set_inheritable(False)
-        sock.setblocking(False)
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            sock.listen(backlog)
 
 
 def _stream_sockets(sockets: Sockets) -> tuple[socket.socket, ...]:

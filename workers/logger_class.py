@@ -96,10 +96,17 @@ class _Detour(logging.Filter):
 
 
 async def _method(logger: Any, record: logging.LogRecord) -> None:
-    arguments = record.args if isinstance(record.args, tuple) else (record.args,) if record.args else ()
-    if record.exc_info:
-        await logger.exception(record.msg, *arguments, exc_info=record.exc_info)
+    """Call as Hypercorn does: the message is complete, and an exception is the one that is being handled."""
+    message = record.getMessage()
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        traceback = error.__traceback__
+        try:
+            raise error
+        except type(error):
+            error.__traceback__ = traceback  # without this function's line
+            await logger.exception(message)
     elif record.levelname.lower() in _METHODS:
-        await getattr(logger, record.levelname.lower())(record.msg, *arguments)
+        await getattr(logger, record.levelname.lower())(message)
     else:
-        await logger.log(record.levelno, record.msg, *arguments)
+        await logger.log(record.levelno, message)

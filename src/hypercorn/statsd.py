@@ -79,7 +79,7 @@ class StatsdLogger(Logger):
         if response is not None:
             await self.increment(f"hypercorn.request.status.{response['status']}", 1)
 
-    async def gauge(self, name: str, value: float) -> None:
+    async def gauge(self, name: str, value: int) -> None:
         await self._send(f"{self.prefix}{name}:{value}|g")
 
     async def increment(self, name: str, value: int, sampling_rate: float = 1.0) -> None:

@@ -286,11 +286,15 @@ class TestListeners:
             def create_sockets(self):  # type: ignore[no-untyped-def]
                 from hypercorn.config.sockets import Sockets
 
-                return Sockets([], [socket.create_server(("127.0.0.1", 0))])
+                sock = socket.socket()
+                sock.bind(("127.0.0.1", 0))
+                return Sockets([], [sock])
 
         table = ListenerTable()
         keys = table.open(Own().resolve(), [1, 2])
-        assert len(keys.shared) == 1
+        (listener,) = table.get(keys.shared)
+        assert listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+        assert listener.sock.getblocking() is False
         assert table.open(Own().resolve(), [3]).shared == keys.shared
         table.close_all()
 

@@ -251,6 +251,14 @@ def test_configurations_can_be_pickled() -> None:
     assert (settings.workers, settings.bind) == (4, (parse_bind("a:1"),))
 
 
+def test_a_class_may_choose_its_logger() -> None:
+    class Own(Config):
+        logger_class = FakeLogger
+
+    assert Own().resolve().logger_class is FakeLogger
+    assert isinstance(Own().log, FakeLogger)
+
+
 def test_the_logger_is_made_once_and_late() -> None:
     config = Config()
     config.logger_class = f"{__name__}.no_such_class"  # nobody minds before a line is logged
@@ -318,6 +326,9 @@ def test_response_headers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("logconfig_dict", '{"version": 1}', {"version": 1}),
         ("logconfig_dict", {"version": 1}, {"version": 1}),
         ("logger_class", FakeLogger, FakeLogger),
+        ("accesslog", "", None),
+        ("accesslog", False, None),
+        ("errorlog", "", None),
         ("worker_class", "trio", "trio"),
     ],
 )

@@ -21,6 +21,7 @@ from hypercorn.config.sockets import (
     open_copy,
     remove_socket_file,
     socket_url,
+    start_listening,
     supports_reuse_port,
 )
 
@@ -172,6 +173,7 @@ def test_a_port_in_use_is_one_sentence(opened: Open) -> None:
     with pytest.raises(BindError) as raised:
         opened(f"127.0.0.1:{port}")
     assert str(raised.value).startswith(f"cannot bind 127.0.0.1:{port}: the address is in use; ")
+    assert raised.value.errno == errno.EADDRINUSE  # programs try another port then
     assert isinstance(raised.value.__cause__, OSError)
 
 
@@ -334,6 +336,22 @@ def test_clear_text_uses_bind_alone() -> None:
     )
     assert all(sock.get_inheritable() for sock in sockets.insecure_sockets)
     close(sockets)
+
+
+def test_the_sockets_of_a_configuration_do_not_listen_before_they_are_served() -> None:
+    first = Config.from_mapping(bind="127.0.0.1:0").create_sockets()
+    (sock,) = first.insecure_sockets
+    port = sock.getsockname()[1]
+    assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    # Programs that only wanted to know the port make them a second time.
+    second = Config.from_mapping(bind=f"127.0.0.1:{port}").create_sockets()
+    start_listening(second, 5)
+    with pytest.raises(BindError, match=rf"^cannot listen on http://127\.0\.0\.1:{port}: ") as raised:
+        start_listening(first, 5)
+    assert raised.value.errno == errno.EADDRINUSE
+    start_listening(second, 5)  # nothing is wrong with one that listens
+    close(first)
+    close(second)
 
 
 def test_tls_uses_all_three() -> None:

@@ -22,7 +22,7 @@ import hypercorn.trio
 from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import BindError, Config, ConfigError, Sockets
 from hypercorn.trio.run import worker_serve as trio_worker_serve
-from hypercorn.utils import LifespanFailureError, wrap_app
+from hypercorn.utils import LifespanFailureError, ShutdownError, wrap_app
 from hypercorn.workers.application import ApplicationError
 from hypercorn.workers.logs import LogConfigurationError
 
@@ -163,6 +163,17 @@ class TestStop:
 
             with pytest.raises(OSError, match="mine"):
                 await hypercorn.asyncio.serve(app, make_config(), shutdown_trigger=trigger)
+            assert app.events == ["startup", "shutdown"]
+
+        run(main())
+
+    def test_by_a_trigger_that_says_so_with_an_error(self, run: Any) -> None:
+        async def trigger() -> None:
+            raise ShutdownError
+
+        async def main() -> None:
+            app = App()
+            await hypercorn.asyncio.serve(app, make_config(), shutdown_trigger=trigger)
             assert app.events == ["startup", "shutdown"]
 
         run(main())
@@ -415,6 +426,10 @@ class TestSurroundings:
 
         run(main())
 
+    def test_does_not_look_at_what_it_ignores(self, run: Any) -> None:
+        config = make_config(worker_class="one that is not installed")
+        run(hypercorn.asyncio.serve(App(), config, shutdown_trigger=lambda: asyncio.sleep(0)))
+
     def test_warns_of_what_it_ignores_in_the_callers_name(self, run: Any) -> None:
         async def main() -> None:
             config = make_config(workers=2, debug=True)
@@ -578,7 +593,11 @@ class TestTrio:
             trio.run(main)
             return app.events
 
+        async def says_so_with_an_error() -> None:
+            raise ShutdownError
+
         assert run(returns) == ["startup", "shutdown"]
+        assert run(says_so_with_an_error) == ["startup", "shutdown"]
         with pytest.raises(ExceptionGroup) as caught:  # of the test's own nursery
             run(raises)
         assert [str(error) for error in caught.value.exceptions] == ["mine"]

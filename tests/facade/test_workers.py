@@ -45,12 +45,14 @@ def asking() -> Iterator[Callable[[Sockets, Callable[[], object]], None]]:
     threads: list[threading.Thread] = []
 
     def ask(sockets: Sockets, then: Callable[[], object]) -> None:
-        address = sockets.insecure_sockets[0].getsockname()
+        (sock,) = sockets.insecure_sockets
+        sock.listen()  # so that it may ask before the worker is up
+        address = sock.getsockname()
 
         def run() -> None:
-            with socket.create_connection(address, timeout=10) as sock:
-                sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-                while sock.recv(4096):
+            with socket.create_connection(address, timeout=10) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+                while client.recv(4096):
                     pass
             then()
 

@@ -26,7 +26,8 @@ async def serve(
         app: an ASGI or WSGI application.
         config: the number and class of workers have no effect.
         shutdown_trigger: called once the application has started, and awaited beside the server; when it returns,
-            the server stops gracefully. When it raises, too, and the exception comes out of here. Without it,
+            the server stops gracefully. When it raises, too, and the exception comes out of here,
+            unless it is a `hypercorn.utils.ShutdownError`. Without it,
             SIGINT and SIGTERM stop the server (in the main thread), a second one quickly; what the signals did
             before they do again afterwards.
         mode: what `app` is; found out when None.

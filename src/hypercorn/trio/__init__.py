@@ -28,7 +28,8 @@ async def serve(
         app: an ASGI or WSGI application.
         config: the number and class of workers have no effect.
         shutdown_trigger: called once the application has started, and awaited beside the server; when it returns,
-            the server stops gracefully. When it raises, too, and the exception comes out of here. Without it, a
+            the server stops gracefully. When it raises, too, and the exception comes out of here,
+            unless it is a `hypercorn.utils.ShutdownError`. Without it, a
             KeyboardInterrupt that trio raises in here stops the server. No signal handler is installed in any case.
         task_status: told the URLs that are served, once connections are accepted.
         mode: what `app` is; found out when None.

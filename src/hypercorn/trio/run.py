@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.synchronize import Event as EventType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import trio
 from ..app_wrappers import unwrap
 from ..config import Config, Sockets
 from ..middleware.wsgi import call_in_trio
-from ..utils import check_multiprocess_shutdown_event
+from ..utils import ShutdownError, check_multiprocess_shutdown_event
 from ..workers.application import load_application
 from ..workers.embedding import Embedded, Stopper
 from ..workers.supervision import DrainReason
@@ -151,7 +152,8 @@ class _Session:
 
     async def _await_trigger(self, trigger: Trigger) -> None:
         try:
-            await trigger()
+            with suppress(ShutdownError):
+                await trigger()
         except Exception as error:  # noqa: BLE001 - raised in the caller
             self._failure = self._failure or error
         finally:
