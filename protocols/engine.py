@@ -131,8 +131,11 @@ class Engine(Protocol):
         """Send the trailer section; the response is complete. Dropped where framing does not allow it."""
         ...
 
-    def reset_stream(self, stream_id: int, now: float) -> None:
-        """The application failed after its head was sent: make sure that the peer notices."""
+    def reset_stream(self, stream_id: int, now: float) -> bool:
+        """The application failed after it gave its head: make sure that the peer notices.
+
+        Returns whether it gets a whole 500 (Internal Server Error) instead, for nothing had gone out.
+        """
         ...
 
     def can_send(self, stream_id: int) -> bool:

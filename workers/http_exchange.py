@@ -166,7 +166,10 @@ class HTTPExchange:
     def _cut(self) -> None:
         connection = self._connection
         now = monotonic()
-        connection.engine.reset_stream(self._stream_id, now)
+        if connection.engine.reset_stream(self._stream_id, now):
+            self.status = 500
+            self.response_fields = []
+            self.bytes_sent = 0
         self._over()
         connection.settle(now)
 

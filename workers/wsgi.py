@@ -354,6 +354,8 @@ class WSGIExchange(HTTPExchange):
         if self._call is not None:
             if self.is_closed:
                 self._stop_call(self._call)
+                if self._call.has_ended:
+                    self._end(self._call)
         elif self.is_closed and self._environ is not None:
             # No thread has it yet, so there is no other end to come.
             self._environ = None

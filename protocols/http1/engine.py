@@ -555,15 +555,16 @@ class HTTP1Engine:
         else:
             self.send_data(stream_id, b"", True, now)
 
-    def reset_stream(self, stream_id: int, now: float) -> None:
+    def reset_stream(self, stream_id: int, now: float) -> bool:
         if stream_id != self._open:
-            return
+            return False
         if self._writing is _W_HELD or self._writing is _W_HEAD:
             # Nothing has been sent: a whole answer is better than none.
             self._out.append(self._writer.write_error(500))
             self._close(Closing.AFTER_FLUSH)
-        else:
-            self._cut()
+            return True
+        self._cut()
+        return False
 
     def can_send(self, stream_id: int) -> bool:
         if stream_id != self._open:

@@ -205,13 +205,14 @@ class SendingSide(ConnectionState):
         stream.is_ended = True
         self._scheduler.add(stream)
 
-    def reset_stream(self, stream_id: int, now: float) -> None:
-        """The application failed: RST_STREAM with INTERNAL_ERROR."""
+    def reset_stream(self, stream_id: int, now: float) -> bool:
+        """The application failed: RST_STREAM with INTERNAL_ERROR. False: never a 500."""
         self._now = now
         self._abandoned.pop(stream_id, None)
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._abort_stream(stream, INTERNAL_ERROR)
+        return False
 
     def exchange_ended(self, stream_id: int) -> None:
         """See `MultiplexedEngine`."""

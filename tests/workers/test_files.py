@@ -1,0 +1,265 @@
+"""Files as content, by `http.response.pathsend` and `wsgi.file_wrapper`, on every loop."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Serve
+
+GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+#: More than sockets and buffers take at once.
+LARGE = bytes(range(256)) * 60_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "content").write_bytes(LARGE)
+    return tmp_path / "content"
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What each call of `os.sendfile` sends."""
+    sizes: list[int] = []
+    real = os.sendfile
+
+    def sendfile(*arguments: Any) -> int:
+        size = real(*arguments)
+        sizes.append(size)
+        return size
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    return sizes
+
+
+def asgi(path: object, *fields: tuple[bytes, bytes]) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": list(fields)})
+        await send({"type": "http.response.pathsend", "path": str(path)})
+
+    return app
+
+
+def wsgi(path: Path, *fields: tuple[str, str], offset: int = 0) -> Any:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        file = path.open("rb")
+        file.seek(offset)
+        start_response("200 OK", list(fields))
+        return environ["wsgi.file_wrapper"](file)
+
+    return app
+
+
+def length(size: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % size
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+class TestEither:
+    """What holds for both interfaces."""
+
+    def app(self, kind: str, path: Path, size: int) -> Any:
+        return asgi(path, length(size)) if kind == "asgi" else wsgi(path, ("Content-Length", str(size)))
+
+    def test_is_sent_from_the_descriptor(self, serve: Serve, kind: str, path: Path, sent: list[int]) -> None:
+        server = serve(self.app(kind, path, len(LARGE)))
+        client = server.connect()
+        for _ in range(2):
+            client.send(GET)
+            assert client.response()[2] == LARGE
+        server.close()
+        assert sum(sent) == 2 * len(LARGE)
+
+    def test_pipelined(self, serve: Serve, kind: str, path: Path) -> None:
+        client = serve(self.app(kind, path, len(LARGE))).connect()
+        client.send(GET * 3)
+        for _ in range(3):
+            assert client.response()[2] == LARGE
+
+    def test_head(self, serve: Serve, kind: str, path: Path, sent: list[int]) -> None:
+        client = serve(self.app(kind, path, len(LARGE))).connect()
+        for _ in range(2):
+            client.send(GET.replace(b"GET", b"HEAD"))
+            status, fields, _ = client.response(is_head=True)
+            assert (status, fields["content-length"]) == (200, str(len(LARGE)))
+        assert not sent
+
+    def test_client_leaves(self, serve: Serve, kind: str, path: Path, sent: list[int]) -> None:
+        server = serve(self.app(kind, path, len(LARGE)))
+        client = server.connect()
+        client.send(GET)
+        client.head()
+        client.close()
+        server.stop()
+        server.join()  # a call that goes on would hold it up
+        assert sum(sent) < len(LARGE)
+        assert str(path) not in open_files()
+
+    def test_graceful_stop_sends_all(self, serve: Serve, kind: str, path: Path) -> None:
+        server = serve(self.app(kind, path, len(LARGE)))
+        client = server.connect()
+        client.send(GET)
+        _, fields = client.head()
+        server.stop()
+        assert client.body(fields) == LARGE
+        client.close()
+        server.join()
+
+    def test_who_does_not_read_is_cut(self, serve: Serve, kind: str, path: Path, sent: list[int]) -> None:
+        server = serve(self.app(kind, path, len(LARGE)), write_timeout=0.2, graceful_timeout=20)
+        client = server.connect()
+        client.send(GET)
+        client.head()
+        server.stop()
+        server.join()  # it waits for nothing but this client
+        assert sum(sent) < len(LARGE)
+
+    def test_becomes_shorter(
+        self, serve: Serve, kind: str, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = serve(self.app(kind, path, len(LARGE))).connect()
+        client.send(GET)
+        client.head()
+        os.truncate(path, 0)
+        with pytest.raises(ConnectionResetError):
+            client.rest()
+        assert any("has become shorter" in record.getMessage() for record in caplog.records)
+
+    def test_shorter_than_announced(self, serve: Serve, kind: str, path: Path) -> None:
+        client = serve(self.app(kind, path, len(LARGE) + 1)).connect()
+        client.send(GET)
+        _, fields = client.head()
+        assert fields["content-length"] == str(len(LARGE) + 1)
+        assert client.rest() == LARGE
+
+
+class TestPathsend:
+    def test_without_length(self, serve: Serve, path: Path, sent: list[int]) -> None:
+        client = serve(asgi(path)).connect()
+        client.send(GET)
+        assert client.response()[2] == LARGE
+        assert not sent
+
+    def test_empty(self, serve: Serve, path: Path) -> None:
+        os.truncate(path, 0)
+        client = serve(asgi(path, length(0))).connect()
+        for _ in range(2):
+            client.send(GET)
+            assert client.response()[::2] == (200, b"")
+
+    @pytest.mark.parametrize("where", ["/no/such/file", "relative", "/"])
+    def test_that_cannot_be_sent(
+        self, serve: Serve, where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = serve(
+            asgi(where, length(5)),
+            accesslog=str(tmp_path / "log"),
+            loglevel="info",
+            access_log_format="%(s)s %(B)s",
+        )
+        client = server.connect()
+        client.send(GET)
+        status, fields, _ = client.response()
+        assert (status, fields["content-length"]) == (500, "0")
+        server.close()
+        assert "500 0\n" in (tmp_path / "log").read_text()
+        assert any("Error in the application" in record.getMessage() for record in caplog.records)
+
+
+class TestFileWrapper:
+    def test_from_its_position_as_much_as_announced(self, serve: Serve, path: Path, sent: list[int]) -> None:
+        server = serve(wsgi(path, ("Content-Length", "1000"), offset=300))
+        client = server.connect()
+        client.send(GET)
+        assert client.response()[2] == LARGE[300:1300]
+        server.close()
+        assert sum(sent) == 1000
+
+    def test_length_is_added(self, serve: Serve, path: Path) -> None:
+        client = serve(wsgi(path, offset=300)).connect()
+        client.send(GET)
+        _, fields, body = client.response()
+        assert fields["content-length"] == str(len(LARGE) - 300)
+        assert body == LARGE[300:]
+
+    def test_slow_client_keeps_no_thread(self, serve: Serve, path: Path) -> None:
+        server = serve(wsgi(path), threads=1)
+        slow, quick = server.connect(), server.connect()
+        slow.send(GET)
+        _, fields = slow.head()
+        quick.send(GET)
+        assert quick.response()[2] == LARGE
+        assert slow.body(fields) == LARGE
+
+    def test_what_was_written_and_not_flushed(self, serve: Serve) -> None:
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - the server closes it
+            file.write(b"written")
+            file.seek(2)
+            start_response("200 OK", [])
+            return environ["wsgi.file_wrapper"](file)
+
+        client = serve(app).connect()
+        client.send(GET)
+        assert client.response()[2] == b"itten"
+
+    @pytest.mark.parametrize(
+        "open_it",
+        [
+            gzip.open,
+            lambda path: io.BufferedReader(gzip.GzipFile(path)),
+            lambda path: io.BytesIO(gzip.decompress(path.read_bytes())),
+        ],
+        ids=["gzip", "buffered gzip", "memory"],
+    )
+    def test_object_that_is_not_its_descriptor(
+        self, serve: Serve, path: Path, open_it: Callable[[Path], Any], sent: list[int]
+    ) -> None:
+        path.write_bytes(gzip.compress(LARGE))
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            start_response("200 OK", [])
+            return environ["wsgi.file_wrapper"](open_it(path))
+
+        client = serve(app).connect()
+        client.send(GET)
+        assert client.response()[2] == LARGE
+        assert not sent
+
+    def test_close_is_called(self, serve: Serve, path: Path) -> None:
+        closed = threading.Event()
+
+        class File(io.FileIO):
+            def close(self) -> None:
+                super().close()
+                closed.set()
+
+        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [])
+            wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](File(path))
+            return wrapped
+
+        client = serve(app).connect()
+        client.send(GET)
+        assert client.response()[2] == LARGE
+        assert closed.wait(10)
+
+
+def open_files() -> set[str]:
+    """The files that this process has open."""
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except FileNotFoundError:
+            continue
+    return found
