@@ -177,6 +177,11 @@ class PlainEngine(Engine, Protocol):
 class MultiplexedEngine(Engine, Protocol):
     """What an engine offers beyond `Engine` if its exchanges run side by side (HTTP/2)."""
 
+    @property
+    def ranks_streams(self) -> bool:
+        """The peer has said whose data it wants first: what is given together goes out in that order."""
+        ...
+
     def can_push(self, stream_id: int) -> bool:
         """Whether `push` may promise something now: the peer allows it, and `stream_id` is no push itself."""
         ...

@@ -32,7 +32,7 @@ Message = dict[str, Any]
 FILE_PIECE = 1 << 18
 #: How much one response may send before others get their turn: a peer that reads as fast as the application sends,
 #: or content that is dropped (HEAD), never makes `send()` wait.
-TURN_SIZE = 1 << 20
+TURN_SIZE = 1 << 18
 
 
 #: The extensions of every HTTP scope; HTTP/2 has more.
@@ -254,7 +254,7 @@ class ASGIExchange(HTTPExchange):
             if ended:
                 self._state = TRAILERS
             if connection.unflushed >= FLUSH_SIZE:
-                connection.settle(now)
+                self._flush_much(now)
             else:
                 connection.flush_soon()
         if connection.is_blocked or not connection.engine.can_send(self._stream_id):

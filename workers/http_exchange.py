@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from ..protocols.engine import NEVER
 from ..protocols.events import Fields, Request
+from .connection import FLUSH_SIZE
 from .errors import ClientDisconnected
 from .supervision import DrainReason
 
@@ -129,7 +130,19 @@ class HTTPExchange:
         connection.exchange_over(self._stream_id)
         connection.server.log_exchange(connection, self, now)
         self._response_over()
-        connection.settle(now)
+        if connection.unflushed >= FLUSH_SIZE:
+            self._flush_much(now)
+        else:
+            connection.settle(now)
+
+    def _flush_much(self, now: float) -> None:
+        """Write what has gathered; if the peer ranks its streams, when all who speak in this turn have spoken."""
+        connection = self._connection
+        others = len(connection.exchanges) - (self._state is not COMPLETE)
+        if others and self._multiplexed is not None and self._multiplexed.ranks_streams:
+            connection.flush_soon()
+        else:
+            connection.settle(now)
 
     def _response_over(self) -> None:
         """The response is complete, or can never be: wake what waits."""

@@ -55,6 +55,11 @@ class Scheduler:
         self._max_nodes = min(2 * max_streams + 32, 256)
         self._turn = 0
 
+    @property
+    def has_signals(self) -> bool:
+        """Some stream was said to come before another, or may have been."""
+        return self.by_urgency or self._tree is not None
+
     # ---- whose turn it is
 
     def add(self, stream: Stream) -> None:

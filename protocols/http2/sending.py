@@ -279,6 +279,11 @@ class SendingSide(ConnectionState):
 
     # ---- what goes out
 
+    @property
+    def ranks_streams(self) -> bool:
+        """See `MultiplexedEngine`."""
+        return self._scheduler.has_signals
+
     def set_transport_writable(self, writable: bool, now: float) -> None:
         """The transport's own buffer is full, or has drained."""
         self._now = now

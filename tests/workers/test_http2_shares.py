@@ -1,0 +1,89 @@
+"""Who gets how much of an HTTP/2 connection when several responses are sent side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+from h2.settings import SettingCodes
+from tests.workers.conftest import Client, Serve
+
+SIZE = 1 << 20
+PIECE = bytes(1 << 14)
+LARGEST = 2**31 - 1
+
+
+async def megabyte(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """A megabyte in pieces, as fast as they are taken."""
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for left in range(SIZE - len(PIECE), -1, -len(PIECE)):
+        await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
+
+
+class Responses:
+    """Responses to requests that were sent together.
+
+    Attributes:
+        received: bytes by stream, so far.
+        ended: the streams that are complete, in the order in which they were.
+    """
+
+    def __init__(self, client: Client, priorities: list[str | None], window: int) -> None:
+        self.received: dict[int, int] = {}
+        self.ended: list[int] = []
+        self._client = client
+        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+        self._h2.initiate_connection()
+        self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: LARGEST})
+        if window > 65535:
+            self._h2.increment_flow_control_window(window - 65535)
+        for number, priority in enumerate(priorities):
+            fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+            if priority is not None:
+                fields.append(("priority", priority))
+            self._h2.send_headers(2 * number + 1, fields, end_stream=True)
+            self.received[2 * number + 1] = 0
+        client.send(self._h2.data_to_send())
+
+    def read(self) -> None:
+        """What comes next."""
+        for event in self._h2.receive_data(self._client.sock.recv(65536)):
+            if isinstance(event, h2.events.DataReceived):
+                assert event.stream_id is not None
+                self.received[event.stream_id] += len(event.data or b"")
+                self._h2.increment_flow_control_window(event.flow_controlled_length or 0)
+            elif isinstance(event, h2.events.StreamEnded):
+                assert event.stream_id is not None
+                self.ended.append(event.stream_id)
+        self._client.send(self._h2.data_to_send())
+
+
+def test_equals_share(serve: Serve) -> None:
+    """Although the peer takes all at once, no application sends all of its response before the others begin."""
+    responses = Responses(serve(megabyte).connect(), [None] * 4, LARGEST)
+    while sum(responses.received.values()) < 2 * SIZE:
+        responses.read()
+    assert responses.ended == []
+    assert all(received >= SIZE // 8 for received in responses.received.values()), responses.received
+
+
+def test_incremental_equals_share(serve: Serve) -> None:
+    responses = Responses(serve(megabyte).connect(), ["i"] * 4, LARGEST)
+    while sum(responses.received.values()) < 2 * SIZE:
+        responses.read()
+    assert max(responses.received.values()) - min(responses.received.values()) <= 2 * 65536 + 65536
+
+
+def test_the_more_urgent_comes_first_where_not_all_can(serve: Serve) -> None:
+    responses = Responses(serve(megabyte).connect(), ["u=7", "u=0", "u=3"], 65535)
+    while responses.ended != [3, 5, 1]:
+        before = dict(responses.received)
+        responses.read()
+        if responses.ended == [3]:
+            # The first window may be gone before the urgent one is asked for, and what its application is too slow
+            # to use goes to the next.
+            assert before[1] <= 2 * 65535
+    assert responses.received == {1: SIZE, 3: SIZE, 5: SIZE}
