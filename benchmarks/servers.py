@@ -14,7 +14,7 @@ ENVIRONMENTS = ROOT / ".venv-bench"
 
 #: What is installed into each environment. Hypercorn 0.18 has our distribution's name, hence one of its own.
 PACKAGES = {
-    "ours": ("--editable", f"{ROOT}[trio]"),
+    "ours": ("--editable", f"{ROOT}[trio,speed]"),
     "hypercorn": ("hypercorn[trio]==0.18", "uvloop"),
     "peers": (
         "uvicorn[standard]",
@@ -189,6 +189,7 @@ SERVERS = (
     ),
     Server("this server, trio", "ours", "hypercorn", _hypercorn("trio", options=_LASTING), _ALL, "hypercorn"),
     Server("hypercorn, uvloop", "hypercorn", "hypercorn", _hypercorn("uvloop"), _ALL, "hypercorn"),
+    Server("hypercorn, asyncio", "hypercorn", "hypercorn", _hypercorn("asyncio"), _ALL, "hypercorn"),
     Server("hypercorn, trio", "hypercorn", "hypercorn", _hypercorn("trio"), _ALL, "hypercorn"),
     Server(
         "uvicorn, httptools",

@@ -56,6 +56,7 @@ _HTTP1_TLS = frozenset({"http1", "tls"})
 _H2C = frozenset({"h2c"})
 _H2_TLS = frozenset({"h2", "tls"})
 _WEBSOCKET = frozenset({"websocket"})
+_WEBSOCKET_TLS = frozenset({"websocket", "tls"})
 _WSGI = frozenset({"wsgi"})
 
 WORKS = (
@@ -66,6 +67,7 @@ WORKS = (
     Work("stream of 20", "wrk", "/stream"),
     Work("connection per request", "wrk", "/", options=("-H", "Connection: close")),
     Work("WebSocket echo 64 B", "websocket", "64", _WEBSOCKET),
+    Work("WebSocket echo 1 KB", "websocket", "1024", _WEBSOCKET),
     Work("WebSocket echo 64 KB", "websocket", "65536", _WEBSOCKET),
     Work("HTTP/2 clear, small", "h2load", "/", _H2C, 16, ("-m", "16")),
     Work("WSGI, small answer", "wrk", "/", _WSGI),
@@ -73,6 +75,8 @@ WORKS = (
     Work("WSGI, 10 KB upload", "wrk", "/upload", _WSGI, options=_script("upload.lua")),
     Work("WSGI, stream of 20", "wrk", "/stream", _WSGI),
     Work("TLS, small answer", "wrk", "/", _HTTP1_TLS),
+    Work("TLS, WebSocket echo 64 B", "websocket", "64", _WEBSOCKET_TLS),
+    Work("TLS, WebSocket echo 64 KB", "websocket", "65536", _WEBSOCKET_TLS),
     Work("HTTP/2 TLS, small", "h2load", "/", _H2_TLS, 16, ("-m", "16")),
 )
 
@@ -106,7 +110,8 @@ def run(work: Work, port: int, seconds: float) -> Load:
         ]
         return _read_h2load(_output(arguments, seconds), seconds)
     client = [sys.executable, str(_HERE / "websocket_load.py")]
-    output = _output([*client, str(port), str(work.connections), str(seconds), work.path], seconds)
+    arguments = [*client, str(port), str(work.connections), str(seconds), work.path]
+    output = _output([*arguments, "tls"] if work.is_tls else arguments, seconds)
     return Load(int(output), seconds)
 
 

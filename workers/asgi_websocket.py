@@ -97,6 +97,7 @@ class WebSocketExchange:
         "_early",
         "_handshake",
         "_has_connected",
+        "_is_replying",
         "_peer_left",
         "_receive_event",
         "_send_event",
@@ -124,6 +125,8 @@ class WebSocketExchange:
         #: What came before the handshake was answered; the window bounds it, since it is not consumed.
         self._early: list[bytes] = []
         self._has_connected = False
+        #: The application has not sent anything since it had the last message that was there.
+        self._is_replying = False
         self._disconnect: Message | None = None
         self._drain_code = 0
         self._peer_left = False
@@ -276,6 +279,7 @@ class WebSocketExchange:
             if session is not None:
                 now = monotonic()
                 message = session.next_message(now)
+                self._is_replying = not session.has_more
                 if session.taken or session.unsent or session.closing is not _OPEN:
                     # It went on reading.
                     self._pump(now)
@@ -352,6 +356,8 @@ class WebSocketExchange:
         self.response_fields = accepted.fields
         self._state = State.OPEN
         session = self._session = WebSocketSession(session_parameters(settings), accepted.deflate, now)
+        if self.request.http_version != "2":
+            connection.tunnel = self
         connection.server.log_exchange(connection, self, now)
         early, self._early = self._early, []
         for data in early:
@@ -380,8 +386,16 @@ class WebSocketExchange:
             raise LocalProtocolError("the text of a websocket.send message is not a string")
         session.send_message(data)
         now = monotonic()
-        self._pump(now)
         connection = self._connection
+        if self._is_replying and connection.tunnel is self and connection.is_quiet:
+            # The peer probably waits for just this. What is sent next has to wait for the end of the turn.
+            self._is_replying = False
+            output = session.data_to_send(now)
+            self.bytes_sent += len(output)
+            connection.send_at_once(output)
+            if not session.taken and not session.unsent and session.closing is _OPEN:
+                return connection.is_blocked or self.is_closed
+        self._pump(now)
         if connection.unflushed >= FLUSH_SIZE:
             connection.settle(now)
         else:
@@ -478,6 +492,16 @@ class WebSocketExchange:
         self._over(now)
 
     # ---- from the connection
+
+    def receive_whole(self, data: bytes) -> bool:
+        """Take a read of an HTTP/1.1 connection past the engine; see `connection.Tunnel`."""
+        session = self._session
+        if session is None or not session.receive_whole(data):
+            return False
+        if (event := self._receive_event) is not None:
+            self._receive_event = None
+            event.set()
+        return True
 
     def data_received(self, data: bytes, end_stream: bool) -> None:
         """A piece of the tunnel has arrived."""

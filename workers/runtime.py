@@ -8,18 +8,20 @@ reads and writes it (see `docs/decisions/0001-readiness.md`).
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
 
 class Event(Protocol):
-    """Something to wait for that happens once. Both asyncio's and trio's `Event` are one."""
+    """Something that happens once and that any number of tasks may wait for; trio's own `Event` is one."""
 
     def set(self) -> object: ...
 
-    async def wait(self) -> object: ...
+    def wait(self) -> Awaitable[object]:
+        """Await the result at once, in the task that waits."""
+        ...
 
 
 class Task(Protocol):

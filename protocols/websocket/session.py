@@ -1,8 +1,8 @@
 """An open WebSocket on the server's side: bytes and the time go in, messages and bytes come out.
 
 Two lanes, one meaning. wsproto (`reference.py`) can read everything and decides what breaks a rule. The fast
-lane here takes complete, unfragmented frames at a message boundary, which is nearly all that real peers send;
-whatever it does not take goes to wsproto unchanged. Tests hold the lanes to the same meaning.
+lane here takes unfragmented frames at a message boundary, which is nearly all that real peers send, large ones also
+in parts (`parts.py`); whatever it does not take goes to wsproto unchanged. Tests hold the lanes to the same meaning.
 
 Memory is bounded in both directions. Reading stops while the application has a full queue of messages, or
 while our own answers (pongs) are not taken; what stays unread is not counted in `taken`, so that the peer's
@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from ..engine import NEVER, Closing, LocalProtocolError
 from . import frames
 from .deflate import Deflater, Inflater
-from .frames import Close, RemoteProtocolError
+from .frames import Close, RemoteProtocolError, unmask
+from .parts import FrameInParts
 from .reference import ReferenceLane
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ _DEFLATED_TEXT = _TEXT | frames.RSV1
 _DEFLATED = (_DEFLATED_TEXT, _BINARY | frames.RSV1)
 _PING = frames.FIN | frames.PING
 _PONG = frames.FIN | frames.PONG
+#: The second byte of a masked frame whose size stands in the next two.
+_TWO_BYTES = 128 + 126
 _CONTROL = (_PING, _PONG, frames.FIN | frames.CLOSE)
 
 
@@ -94,6 +97,7 @@ class WebSocketSession:
         "_may_switch_back",
         "_output",
         "_parameters",
+        "_parts",
         "_pending_end",
         "_ping_at",
         "_pong_deadline",
@@ -118,6 +122,8 @@ class WebSocketSession:
         self._position = 0
         #: Reading has stopped with input left: the queue or the output is full.
         self._is_stalled = False
+        #: The frame whose beginning has been read.
+        self._parts: FrameInParts | None = None
         self._reference: ReferenceLane | None = None
         self._uses_reference = False
         self._may_switch_back = False
@@ -144,6 +150,40 @@ class WebSocketSession:
 
     # ---- from the peer
 
+    def receive_whole(self, data: bytes) -> bool:
+        """Take `data` if it is exactly one plain message and nothing stands before it.
+
+        That is what nearly every read brings. It is used up by this, so it does not count in `taken`. False: the
+        session is as it was, and `data` is for `receive_data`.
+        """
+        if self._queue or self._uses_reference or self._is_stalled or not self.is_open:
+            return False
+        size = len(data) - 6
+        if -1 < size < 126:
+            if data[1] != size + 128:
+                return False
+            payload = unmask(data[6:], data[2:6])
+        else:
+            size -= 2
+            if size < 126 or data[1] != _TWO_BYTES or data[2] << 8 | data[3] != size:
+                return False
+            payload = unmask(data[8:], data[4:8])
+        first = data[0]
+        if size > self._parameters.max_message_size or self._parts is not None or not self._is_reading:
+            return False
+        if first == _BINARY:
+            self._queue.append(payload)
+        elif first == _TEXT:
+            try:
+                self._queue.append(payload.decode())
+            except UnicodeDecodeError:
+                return False
+        else:
+            return False
+        self._heard = True
+        self._queued_bytes = len(self._queue[0])
+        return True
+
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes of the tunnel. Never raises for what a peer sent."""
         self._heard = True
@@ -152,7 +192,7 @@ class WebSocketSession:
         elif self._is_stalled:
             self._input = self._input[self._position :] + data
             self._position = 0
-        elif not self._uses_reference and not self._queue and self._take_only_frame(data):
+        elif self.receive_whole(data):
             self.taken += len(data)
         else:
             self._input = data
@@ -167,6 +207,11 @@ class WebSocketSession:
             self._carry_out_end(end, now)
         elif not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
+
+    @property
+    def has_more(self) -> bool:
+        """Another message (or the end) is there already."""
+        return bool(self._queue)
 
     def next_message(self, now: float) -> str | bytes | Close | None:
         """The next message; or, once and last of all, how the WebSocket has ended; None when neither is there."""
@@ -185,13 +230,6 @@ class WebSocketSession:
             if self._is_stalled and not self._queue:
                 self._read(now)
         return message
-
-    def _take_only_frame(self, data: bytes) -> bool:
-        """Take `data` if it is exactly one short message: what nearly every read brings, by the shortest way."""
-        size = len(data) - 6
-        if not 0 <= size < 126 or data[1] != size + 128 or data[0] not in _PLAIN:
-            return False
-        return self._take_payload(frames.unmask(data[6:], data[2:6]), data[0] == _TEXT)
 
     def _read(self, now: float) -> None:
         """Read what is there, in either lane, until it is used up or something is full."""
@@ -223,15 +261,23 @@ class WebSocketSession:
         data = self._input
         begin = position = self._position
         end = len(data)
+        if self._parts is not None:
+            position += self._feed_parts(self._parts, position)
         while end - position >= 6 and self._is_reading:
             if self._is_full():
                 self._is_stalled = True
                 break
             start, size = _payload_place(data, position)
             stop = start + size
-            if size < 0 or stop > end:
+            if size < 0:
                 break
-            payload = frames.unmask(data[start:stop], data[start - 4 : start])
+            if stop > end:
+                if start <= end and data[position] in _PLAIN and size <= self._parameters.max_message_size:
+                    key = data[start - 4 : start]
+                    parts = self._parts = FrameInParts(key, size, is_text=data[position] == _TEXT)
+                    position = start + self._feed_parts(parts, start)
+                break
+            payload = unmask(data[start:stop], data[start - 4 : start])
             if not self._take_frame(data[position], payload, now):
                 break
             position = stop
@@ -273,6 +319,13 @@ class WebSocketSession:
         self._input = lane.take_rest()
         self._position = 0
         self.taken -= len(self._input)  # counted when it was fed, in this same call
+
+    def _feed_parts(self, parts: FrameInParts, position: int) -> int:
+        size = parts.feed(self._input, position)
+        if (message := parts.message()) is not None:
+            self._parts = None
+            self._take_message(message)
+        return size
 
     def _take_frame(self, first: int, payload: bytes, now: float) -> bool:
         """Act on one complete frame; False leaves it, untouched, to the other lane."""

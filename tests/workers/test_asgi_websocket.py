@@ -106,6 +106,84 @@ def test_many_messages_in_flight(serve: Serve) -> None:
     sender.join()
 
 
+def test_replies_keep_their_order_and_go_out_together(serve: Serve) -> None:
+    """One, two and three messages for each that came, a pause between some of them, and pings between all."""
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            for number in range(int(message["text"])):
+                if number == 1:
+                    await pause()
+                await send({"type": "websocket.send", "text": f"{message['text']}{number}"})
+
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    for _ in range(20):
+        for count in (1, 2, 3):
+            client.send(masked(0x89, b"p") + masked(0x81, b"%d" % count))
+            replies = b"".join(b"\x81\x02%d%d" % (count, number) for number in range(count))
+            answer = client.file.read(3 + len(replies))
+            assert answer.replace(b"\x8a\x01p", b"", 1) == replies
+            client.send(masked(0x81, b"%d" % count))
+            assert client.file.read(len(replies)) == replies
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    """A short frame with a key that changes nothing."""
+    return bytes([first, 128 | len(payload), 0, 0, 0, 0]) + payload
+
+
+async def pause() -> None:
+    import sniffio
+
+    if sniffio.current_async_library() == "trio":
+        import trio
+
+        await trio.sleep(0.01)
+    else:
+        import asyncio
+
+        await asyncio.sleep(0.01)
+
+
+def test_a_receive_that_is_given_up_loses_nothing(serve: Serve, loop_name: str) -> None:
+    """Timeouts around `receive()` that come and go while messages arrive."""
+
+    async def patient(receive: Any) -> Message:
+        while True:
+            if loop_name == "trio":
+                import trio
+
+                with trio.move_on_after(0.001):
+                    return await receive()
+            else:
+                import asyncio
+
+                try:
+                    async with asyncio.timeout(0.001):
+                        return await receive()
+                except TimeoutError:
+                    continue
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await patient(receive))["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    for number in range(300):
+        client.send(masked(0x81, b"%05d" % number))
+        assert client.file.read(7) == b"\x81\x05%05d" % number
+
+
 def test_large_messages_both_ways(serve: Serve) -> None:
     client = serve(echo).connect()
     client.send(HANDSHAKE + b"\r\n")
@@ -379,18 +457,6 @@ def test_an_application_that_does_not_receive(serve: Serve) -> None:
             message = await receive()
         counted.append(total)
         await send({"type": "websocket.close"})
-
-    async def pause() -> None:
-        import sniffio
-
-        if sniffio.current_async_library() == "trio":
-            import trio
-
-            await trio.sleep(0.01)
-        else:
-            import asyncio
-
-            await asyncio.sleep(0.01)
 
     client = serve(app).connect()
     client.send(HANDSHAKE + b"\r\n")

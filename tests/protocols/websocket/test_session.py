@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Callable
 
@@ -106,6 +107,84 @@ def test_the_same_meaning_as_wsproto_whole_or_cut(frame: MakeFrame, data: st.Dat
         output = ws.data_to_send(0.0)
         assert pongs_of(output) == expected.pings
         assert ws.taken == len(stream)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 1000, 65536])
+@pytest.mark.parametrize("size", [125, 126, 4096, 5001, 65535, 65536])
+def test_frames_of_all_sizes_whole_and_in_parts(frame: MakeFrame, size: int, cut: int) -> None:
+    numbers = random.Random(size)
+    binary = numbers.randbytes(size)
+    text = "".join(numbers.choices("aé€😀", k=size))
+    stream = b"".join(
+        frame(first, payload, key=numbers.randbytes(4))
+        for first, payload in ((BINARY, binary), (PING, b"x"), (TEXT, text.encode()), (BINARY, binary))
+    )
+    ws = session(SessionParameters(max_message_size=300_000, max_queued_messages=100))
+    assert received(ws, stream, cut) == [binary, text, binary]
+    assert ws.taken == len(stream)
+    assert pongs_of(ws.data_to_send(0.0)) == [b"x"]
+
+
+def test_text_that_is_bad_in_its_second_part(frame: MakeFrame) -> None:
+    whole = frame(TEXT, "€".encode() * 1000 + b"\xe2\x82" + b"a" * 1000)
+    ws = session()
+    ws.receive_data(whole[:2001], 0.0)
+    assert drained(ws) == []
+    ws.receive_data(whole[2001:3100], 0.0)
+    assert drained(ws) == [Close(1007, "invalid UTF-8")]
+
+
+def test_text_that_ends_within_a_character(frame: MakeFrame) -> None:
+    whole = frame(TEXT, b"a" * 1000 + b"\xe2\x82")
+    assert received(session(), whole, 500) == [Close(1007, "invalid UTF-8")]
+
+
+def test_one_whole_plain_message_and_nothing_else(frame: MakeFrame) -> None:
+    for payload in (b"", b"x" * 125, b"x" * 126, b"x" * 60_000):
+        ws = session()
+        assert ws.receive_whole(frame(BINARY, payload))
+        assert drained(ws) == [payload]
+        assert ws.taken == 0
+    assert not session(SessionParameters(max_message_size=10)).receive_whole(frame(BINARY, b"x" * 11))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda frame: b"",
+        lambda frame: frame(BINARY, b"abc")[:-1],
+        lambda frame: frame(BINARY, b"abc") + b"\x81",
+        lambda frame: frame(BINARY, b"abc", form=2),
+        lambda frame: frame(BINARY, b"abc", form=8),
+        lambda frame: frame(BINARY, b"abc" * 100, form=8),
+        lambda frame: frame(BINARY, b"abcdef", masked=False),
+        lambda frame: frame(TEXT, b"\xff"),
+        lambda frame: frame(0x01, b"a fragment"),
+        lambda frame: frame(CONTINUATION, b"its end"),
+        lambda frame: frame(0xC2, b"compressed"),
+        lambda frame: frame(PING, b""),
+        lambda frame: frame(CLOSE, b""),
+        lambda frame: b"\x82\x7f123",
+    ],
+)
+def test_what_is_not_one_whole_plain_message_is_left_alone(
+    frame: MakeFrame, make: Callable[[MakeFrame], bytes]
+) -> None:
+    ws = session()
+    assert not ws.receive_whole(make(frame))
+    assert drained(ws) == []
+    assert ws.is_open
+
+
+def test_a_whole_message_waits_for_what_stands_before_it(frame: MakeFrame) -> None:
+    whole = frame(BINARY, b"abc")
+    for before in (whole, frame(BINARY, b"long" * 50)[:20], frame(0x01, b"a fragment"), b"\x82"):
+        ws = session()
+        ws.receive_data(before, 0.0)
+        assert not ws.receive_whole(whole)
+    closed = session()
+    closed.close(1000, "", 0.0)
+    assert not closed.receive_whole(whole)
 
 
 def pongs_of(output: bytes) -> list[bytes]:

@@ -1,0 +1,89 @@
+"""The primitives of a loop, with the same body on each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import uvloop
+
+from hypercorn.workers.asyncio_driver import AsyncioRuntime
+from hypercorn.workers.runtime import Runtime
+from hypercorn.workers.trio_driver import TrioRuntime
+
+Run = Callable[[Callable[[Runtime], Awaitable[None]]], None]
+
+
+@pytest.fixture
+def run(loop_name: str) -> Run:
+    """Run a test's body with the runtime of one loop."""
+
+    def on_asyncio(body: Callable[[Runtime], Awaitable[None]]) -> None:
+        async def main() -> None:
+            await body(AsyncioRuntime())
+
+        factory = uvloop.new_event_loop if loop_name == "uvloop" else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+
+    def on_trio(body: Callable[[Runtime], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                await body(TrioRuntime(nursery))
+
+        trio.run(main)
+
+    return on_trio if loop_name == "trio" else on_asyncio
+
+
+def test_an_event_that_has_happened(run: Run) -> None:
+    async def body(runtime: Runtime) -> None:
+        event = runtime.make_event()
+        event.set()
+        event.set()
+        await event.wait()
+        assert await runtime.wait(event, 10)
+
+    run(body)
+
+
+def test_an_event_wakes_all_that_wait(run: Run) -> None:
+    async def body(runtime: Runtime) -> None:
+        event = runtime.make_event()
+        woken = []
+        all_woken = runtime.make_event()
+
+        async def wait() -> None:
+            await event.wait()
+            woken.append(1)
+            if len(woken) == 3:
+                all_woken.set()
+
+        tasks = [runtime.spawn(wait) for _ in range(3)]
+        runtime.call_soon(event.set)
+        assert await runtime.wait(all_woken, 10)
+        assert len(tasks) == len(woken)
+
+    run(body)
+
+
+def test_who_gives_up_waiting_disturbs_nobody(run: Run) -> None:
+    async def body(runtime: Runtime) -> None:
+        event = runtime.make_event()
+        ended = runtime.make_event()
+
+        async def wait() -> None:
+            await event.wait()
+            ended.set()
+
+        task = runtime.spawn(wait)
+        for _ in range(5):
+            assert not await runtime.wait(event, 0.001)
+        event.set()
+        assert await runtime.wait(ended, 10)
+        assert await runtime.wait(event, 10)
+        assert task is not None  # kept until its end, as `spawn` asks for
+
+    run(body)
