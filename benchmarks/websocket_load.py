@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
-import selectors
+import select
 import socket
 import ssl
 import struct
@@ -54,14 +54,14 @@ def connect(port: int, context: ssl.SSLContext | None) -> socket.socket:
     return sock
 
 
-def receive(sock: socket.socket) -> int:
-    """Take all that is there, also what the TLS layer holds and the selector cannot see; the number of bytes."""
-    received = len(sock.recv(262_144))
+def receive(sock: socket.socket, buffer: bytearray) -> int:
+    """Take all that is there, also what the TLS layer holds and epoll cannot see; the number of bytes."""
+    received = sock.recv_into(buffer)
     if not received:
         sys.exit("the server closed a connection")
     if isinstance(sock, ssl.SSLSocket):
-        while ready := sock.pending():
-            received += len(sock.recv(ready))
+        while sock.pending():
+            received += sock.recv_into(buffer)
     return received
 
 
@@ -83,23 +83,25 @@ def main() -> None:
     )
     context = trusting() if sys.argv[5:] == ["tls"] else None
     message, wanted, count = frame(size), answer_size(size), 0
-    selector = selectors.DefaultSelector()
-    pending: dict[socket.socket, int] = {}
+    poller, buffer = select.epoll(), bytearray(262_144)
+    sockets: dict[int, socket.socket] = {}
+    missing: dict[int, int] = {}
     for _ in range(connections):
         opened = connect(port, context)
-        pending[opened] = wanted
-        selector.register(opened, selectors.EVENT_READ)
+        sockets[opened.fileno()] = opened
+        missing[opened.fileno()] = wanted
+        poller.register(opened, select.EPOLLIN)
         opened.sendall(message)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        for key, _events in selector.select(1):
-            sock = key.fileobj
-            assert isinstance(sock, socket.socket)
-            pending[sock] -= receive(sock)
-            if pending[sock] <= 0:
+        for number, _events in poller.poll(1):
+            sock = sockets[number]
+            left = missing[number] - receive(sock, buffer)
+            if left <= 0:
                 count += 1
-                pending[sock] = wanted
+                left = wanted
                 sock.sendall(message)
+            missing[number] = left
     print(count)
 
 
