@@ -54,6 +54,7 @@ class Action(enum.Enum):
     TELL_DRAIN = "tell it to drain"
     TELL_HURRY = "tell it to leave quickly"
     DUMP = "let it dump its stacks"
+    GIVE_UP = "tell what it dumped, then kill it"
     KILL = "kill it"
     BURY = "forget it; what its end means depends on what had been wished"
 
@@ -112,7 +113,7 @@ TABLE: Mapping[tuple[WorkerState, WorkerEvent], tuple[WorkerState, Action]] = {
     (_S.ABORTING, _E.EXITED): (_S.GONE, _A.BURY),
     (_S.ABORTING, _E.DRAIN): (_S.ABORTING, _A.NOTHING),
     (_S.ABORTING, _E.HURRY): (_S.KILLED, _A.KILL),
-    (_S.ABORTING, _E.LATE): (_S.KILLED, _A.KILL),
+    (_S.ABORTING, _E.LATE): (_S.KILLED, _A.GIVE_UP),
     (_S.KILLED, _E.SAID_READY): (_S.KILLED, _A.NOTHING),
     (_S.KILLED, _E.SAID_FAILED): (_S.KILLED, _A.NOTHING),
     (_S.KILLED, _E.SAID_RETIRE): (_S.KILLED, _A.NOTHING),

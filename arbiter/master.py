@@ -6,9 +6,7 @@ single thread; between events it sleeps until the plan's earliest deadline.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import select
 import signal
 import time
@@ -21,18 +19,22 @@ from setproctitle import setproctitle
 
 from ..config.settings import Settings
 from ..config.sockets import BindError, Listener
-from ..config.supervision import Adopt, Drain, Instruction, Release, Report
+from ..config.supervision import Adopt, Drain, Instruction, Release
 from . import messages as m
-from . import plan, process, watcher
+from . import plan, process
 from .banner import name_of
-from .channel import Channel, ChannelError, open_line
+from .channel import Channel
 from .child import Child
 from .daemon import errorlog_file, forget_terminal
 from .listeners import ListenerTable
 from .notify import Notifier
-from .scoreboard import Row, Scoreboard
+from .requests import MOST_WORKERS
+from .scoreboard import Row
 from .state import State
 from .wakeup import REQUESTS, WakeUp, wake_up
+from .watcher import Watch
+from .watching import Watching
+from .workforce import Workforce
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -68,27 +70,6 @@ class Service:
     on_start: Callable[[], None] = lambda: None
 
 
-@dataclass(slots=True)
-class _Handle:
-    """The parent's view of a worker's process."""
-
-    worker: int
-    pid: int
-    line: Channel[Report]
-    row: Row
-    is_open: bool = True
-
-
-@dataclass(slots=True)
-class _Watching:
-    """The process that watches files."""
-
-    pid: int
-    reader: int
-    rest: bytes = b""
-    is_begun: bool = False
-
-
 class Master:
     """Runs one service; `run` is called once."""
 
@@ -97,10 +78,9 @@ class Master:
         self._settings = {1: service.settings}
         self._current = service.settings
         self._state = State()
-        self._scoreboard = Scoreboard(2 * plan.MOST_WORKERS, service.counters)
-        self._handles: dict[int, _Handle] = {}
+        self._workforce = Workforce(2 * MOST_WORKERS, service.counters, service.lasting)
         self._events: deque[m.Event] = deque()
-        self._watching: _Watching | None = None
+        self._watching: Watching | None = None
         self._wake_up: WakeUp | None = None
         self._exit: m.Exit | None = None
         self._next_ping = time.monotonic()
@@ -136,21 +116,19 @@ class Master:
 
     def _wait(self) -> None:
         assert self._wake_up is not None
+        lines = self._workforce.lines()
+        changes = None if self._watching is None else self._watching.reader
         poll = select.poll()
-        poll.register(self._wake_up.reader, select.POLLIN)
-        lines = {handle.line.sock.fileno(): handle for handle in self._handles.values() if handle.is_open}
-        for descriptor in lines:
+        for descriptor in (self._wake_up.reader, *lines, *(() if changes is None else (changes,))):
             poll.register(descriptor, select.POLLIN)
-        if self._watching is not None:
-            poll.register(self._watching.reader, select.POLLIN)
         found = {descriptor for descriptor, _ in poll.poll(self._timeout_ms())}
         # Signals first: a whole process group may have been told to end, and the workers have heard it as well.
         if self._wake_up.reader in found:
             self._receive_signals(self._wake_up)
         for descriptor in found & lines.keys():
-            self._hear(lines[descriptor])
-        if self._watching is not None and self._watching.reader in found:
-            self._hear_changes(self._watching)
+            self._events.extend(self._workforce.hear(lines[descriptor]))
+        if self._watching is not None and changes in found and (paths := self._watching.changes()):
+            self._events.append(m.Changed(paths))
         self._pass_time()
 
     def _timeout_ms(self) -> int | None:
@@ -164,41 +142,12 @@ class Master:
     def _pass_time(self) -> None:
         now = time.monotonic()
         if self._state.due is not None and now >= self._state.due:
-            for handle in self._handles.values():
-                handle.line.flush()
-            self._events.append(m.Tick({handle.worker: handle.row.beat for handle in self._handles.values()}))
+            self._workforce.flush()
+            self._events.append(m.Tick(self._workforce.beats()))
         ping_seconds = self._service.notifier.ping_seconds
         if ping_seconds is not None and now >= self._next_ping:
             self._next_ping = now + ping_seconds
             self._service.notifier.ping()
-
-    def _hear(self, handle: _Handle) -> None:
-        if not handle.is_open:
-            return  # or collected in the meantime
-        try:
-            reports, handle.is_open = handle.line.receive()
-        except ChannelError:
-            logger.exception(
-                "Worker with pid %d does not speak the arbiter's language and is killed", handle.pid
-            )
-            handle.is_open = False
-            process.kill(handle.pid, signal.SIGKILL)
-            return
-        self._events.extend(m.Said(handle.worker, report) for report in reports)
-
-    def _hear_changes(self, watching: _Watching) -> None:
-        data = os.read(watching.reader, 65536)
-        *lines, watching.rest = (watching.rest + data).split(b"\n")
-        if lines and not watching.is_begun:
-            watching.is_begun = True
-            logger.info("Files are watched now")
-        paths = dict.fromkeys(path for line in lines for path in json.loads(line))
-        if paths:
-            self._events.append(m.Changed(tuple(paths)))
-        if not data:
-            logger.error("Files are not watched any more: the watching process has ended")
-            os.close(watching.reader)
-            self._watching = None
 
     def _receive_signals(self, wake_up: WakeUp) -> None:
         numbers = wake_up.drain()
@@ -208,22 +157,7 @@ class Master:
                     logger.info("Received %s", number.name)
                 self._events.append(m.Asked(REQUESTS[number]))
         if signal.SIGCHLD in numbers:
-            self._reap()
-
-    def _reap(self) -> None:
-        by_pid = {handle.pid: handle for handle in self._handles.values()}
-        for ended in process.reap():
-            handle = by_pid.get(ended.pid)
-            if handle is None:
-                continue  # somebody else's child, left to us because we are process 1; or the watcher
-            self._hear(handle)  # its last words come before its end
-            self._discard(handle)
-            self._events.append(m.Exited(handle.worker, ended.status, ended.signal))
-
-    def _discard(self, handle: _Handle) -> None:
-        del self._handles[handle.worker]
-        handle.line.close()
-        self._scoreboard.release(handle.row, self._service.lasting)
+            self._events.extend(self._workforce.reap())
 
     # Carrying out
 
@@ -233,12 +167,10 @@ class Master:
                 logger.log(severity, "%s", text)
             case m.StartWorker():
                 self._start(command)
-            case m.DumpStacks(worker):
-                self._kill(worker, signal.SIGABRT)
-            case m.KillWorker(worker):
-                self._kill(worker, signal.SIGKILL)
             case m.TellAdopt() | m.TellRelease() | m.TellDrain():
                 self._tell(command)
+            case m.DumpStacks() | m.TellStacks() | m.KillWorker():
+                self._give_up(command)
             case m.OpenListeners() | m.CloseListeners():
                 self._change_listeners(command)
             case m.Reread() | m.Renew() | m.Settle() | m.Forget():
@@ -259,15 +191,17 @@ class Master:
             case _:
                 raise TypeError(f"not a command: {command!r}")
 
-    def _kill(self, worker: int, number: signal.Signals) -> None:
-        # One that has been reaped is not signalled: its number may be another process's by now.
-        if (handle := self._handles.get(worker)) is not None:
-            process.kill(handle.pid, number)
+    def _give_up(self, command: m.DumpStacks | m.TellStacks | m.KillWorker) -> None:
+        match command:
+            case m.DumpStacks(worker):
+                self._workforce.dump_stacks(worker)
+            case m.TellStacks(worker, sentence):
+                stacks = self._workforce.stacks(worker)
+                logger.error("%s; %s", sentence, f"its stacks:\n{stacks}" if stacks else "it shows no stacks")
+            case m.KillWorker(worker):
+                self._workforce.kill(worker)
 
     def _tell(self, command: m.TellAdopt | m.TellRelease | m.TellDrain) -> None:
-        handle = self._handles.get(command.worker)
-        if handle is None:
-            return  # it has just ended; the plan hears of it next
         instructions: list[Instruction]
         match command:
             case m.TellDrain(_, reason, ending):
@@ -278,8 +212,7 @@ class Master:
                 adopted = self._service.listeners.get(keys)
                 # No more at a time than descriptors fit into one message.
                 instructions = [Adopt(adopted[start : start + 60]) for start in range(0, len(adopted), 60)]
-        for instruction in instructions:
-            handle.line.send(instruction)
+        self._workforce.tell(command.worker, instructions)
 
     def _change_listeners(self, command: m.OpenListeners | m.CloseListeners) -> None:
         listeners = self._service.listeners
@@ -351,73 +284,45 @@ class Master:
     def _start(self, command: m.StartWorker) -> None:
         settings = self._settings[command.generation]
         keys = self._state.generations[command.generation].keys.of(command.slot)
-        ours, theirs = open_line()
+
+        def work(row: Row, line: Channel[Instruction]) -> int:
+            self._let_go()
+            self._service.listeners.keep_only(keys)
+            setproctitle(f"hypercorn: worker {command.slot} [{name_of(settings)}]")
+            errorlog = errorlog_file(settings)
+            on_ready = (lambda: forget_terminal(errorlog)) if settings.daemon else None
+            child = Child(command.slot, command.generation, row, line, on_ready)
+            return self._service.worker(settings, self._service.listeners.get(keys), child)
+
         try:
-            row = self._scoreboard.claim(command.slot, command.generation, time.monotonic())
-            pid = process.fork(lambda: self._be_worker(command, settings, keys, (row, ours, theirs)))
+            pid = self._workforce.start(command, work)
         except OSError as error:
             logger.error("A worker cannot be forked: %s", error)
-            ours.close()
-            theirs.close()
             self._events.append(m.Exited(command.worker, status=process.EXIT_CRASHED))
-            return
-        theirs.close()
-        row.pid = pid
-        self._handles[command.worker] = _Handle(command.worker, pid, ours, row)
-        self._events.append(m.Forked(command.worker, pid))
-
-    def _be_worker(
-        self,
-        command: m.StartWorker,
-        settings: Settings,
-        keys: frozenset[int],
-        line: tuple[Row, Channel[Report], Channel[Instruction]],
-    ) -> int:
-        """The worker's process, from its first moment."""
-        row, ours, theirs = line
-        ours.close()
-        self._let_go()
-        self._service.listeners.keep_only(keys)
-        setproctitle(f"hypercorn: worker {command.slot} [{name_of(settings)}]")
-        errorlog = errorlog_file(settings)
-        on_ready = (lambda: forget_terminal(errorlog)) if settings.daemon else None
-        child = Child(command.slot, command.generation, row, theirs, on_ready)
-        return self._service.worker(settings, self._service.listeners.get(keys), child)
+        else:
+            self._events.append(m.Forked(command.worker, pid))
 
     def _let_go(self) -> None:
-        """In a child: close what is the arbiter's, so that its end is seen by all workers."""
-        for handle in self._handles.values():
-            handle.line.close()
+        """In a child: close what is the arbiter's own."""
         if self._watching is not None:
-            os.close(self._watching.reader)
+            self._watching.let_go()
         if self._wake_up is not None:
             self._wake_up.close_in_child()
 
     def _watch(self) -> None:
-        if not self._current.use_reloader:
-            return
-        watch = watcher.Watch.from_settings(self._current)
-        reader, writer = os.pipe()
-        arbiter = os.getpid()
+        if self._current.use_reloader:
 
-        def run() -> int:
-            self._let_go()
-            os.close(reader)
-            self._service.listeners.keep_only(())
-            setproctitle(f"hypercorn: watcher [{name_of(self._current)}]")
-            return watcher.run(watch, writer, arbiter)
+            def let_go() -> None:
+                self._let_go()
+                self._service.listeners.keep_only(())
 
-        pid = process.fork(run)
-        os.close(writer)
-        self._watching = _Watching(pid, reader)
+            title = f"hypercorn: watcher [{name_of(self._current)}]"
+            self._watching = Watching(Watch.from_settings(self._current), title, let_go)
 
     def _clean_up(self) -> None:
-        for handle in list(self._handles.values()):
-            self._discard(handle)  # workers of a failed arbiter see the end of their line, and drain
+        self._workforce.close()
         if self._watching is not None:
-            process.kill(self._watching.pid, signal.SIGKILL)
-            process.wait(self._watching.pid)
-            os.close(self._watching.reader)
+            self._watching.stop()
 
 
 def limits_of(settings: Settings) -> m.Limits:

@@ -1,6 +1,10 @@
 """What happens to the arbiter (events) and what it decides to do (commands).
 
 Plain values between the pure plan and the loop that carries it out; no command does anything by itself.
+
+They are not the messages of `config/supervision.py`, though some sound alike: those travel to one worker and carry sockets,
+these name workers and listeners by number, so that the plan can be run without either. Reports are the exception:
+they are the same on both sides, and `Said` only adds who.
 """
 
 from __future__ import annotations
@@ -190,9 +194,17 @@ class TellRelease:
 
 @dataclass(frozen=True, slots=True)
 class DumpStacks:
-    """Let a worker write where its threads stand; it dies of it."""
+    """Let a worker write where its threads stand."""
 
     worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellStacks:
+    """Log what a worker has written of that, under this sentence."""
+
+    worker: int
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +307,7 @@ Command: TypeAlias = (
     | TellAdopt
     | TellRelease
     | DumpStacks
+    | TellStacks
     | KillWorker
     | OpenListeners
     | CloseListeners

@@ -23,6 +23,9 @@ _DEFAULT = ("SIGTERM", "SIGQUIT", "SIGABRT", "SIGCHLD")
 
 EXIT_CRASHED = 1
 
+#: Makes a worker dump its stacks. Applications use the signals that have names for themselves.
+DUMP = int(getattr(signal, "SIGRTMIN", signal.SIGUSR2))
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -81,6 +84,14 @@ def _reset_signals() -> None:
     for name in _DEFAULT:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def dump_into(descriptor: int) -> None:
+    """In a child: from now on `DUMP` writes the stacks of all threads there, whatever they are doing.
+
+    The interpreter is not asked: it may be held by code that never gives it back.
+    """
+    faulthandler.register(DUMP, file=descriptor, all_threads=True)
 
 
 def kill(pid: int, number: int) -> None:

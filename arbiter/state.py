@@ -32,6 +32,7 @@ class Slot:
         failure: why no worker became ready here at the first start.
         is_waiting: with --reload: nothing is started before files change.
         is_opening: its listeners are being opened.
+        told: the last reason for a failure here that was logged in full.
     """
 
     number: int
@@ -42,6 +43,13 @@ class Slot:
     failure: Failed | None = None
     is_waiting: bool = False
     is_opening: bool = False
+    told: str | None = None
+
+    def forgive(self, now: float) -> None:
+        """Whatever went wrong here before has no consequences any more."""
+        self.failure = self.told = None
+        self.is_waiting = False
+        self.deaths, self.not_before = 0, now
 
 
 @dataclass(slots=True)
@@ -54,6 +62,8 @@ class Worker:
         was_hurried: it was told to leave quickly: nothing that it says gives it more time.
         wants_successor: it has served its share.
         is_stalled: its loop has not beaten for a while; siblings serve its queue.
+        doubted_since: when it was first found without a beat for nearly as long as it may be.
+        silence: why it has to dump its stacks.
         adopted: keys of listeners of other slots that it serves.
         deadline: when its time in this state is up.
     """
@@ -70,6 +80,8 @@ class Worker:
     was_hurried: bool = False
     wants_successor: bool = False
     is_stalled: bool = False
+    doubted_since: float | None = None
+    silence: str = ""
     failure: Failed | None = None
     adopted: set[int] = field(default_factory=set[int])
     deadline: float | None = None
@@ -99,6 +111,7 @@ class State:
         is_rereading: the configuration is being read for a new generation.
         is_replacing: a service manager was told RELOADING and awaits READY.
         due: when a `Tick` is wanted next.
+        stepped_at: when the last step was taken.
     """
 
     mode: Mode = Mode.RUNNING
@@ -117,6 +130,7 @@ class State:
     exit: Exit | None = None
     is_over: bool = False
     due: float | None = None
+    stepped_at: float = 0.0
 
     @property
     def is_ending(self) -> bool:
@@ -132,6 +146,25 @@ class State:
         if self.mode is not Mode.RUNNING:
             return []
         return [slot for _, slot in sorted(self.slots.items()) if slot.is_active]
+
+    def is_active(self, slot: int) -> bool:
+        """Whether a worker belongs into this slot."""
+        return slot in self.slots and self.slots[slot].is_active
+
+    def activate(self, number: int, now: float) -> None:
+        """A worker belongs into this slot from now on."""
+        slot = self.slots.setdefault(number, Slot(number))
+        slot.is_active = True
+        slot.deaths, slot.not_before = 0, now
+
+    def apply_count(self, generation: Generation, now: float) -> None:
+        """Let as many slots be active as the generation says."""
+        generation.sets_count = False
+        for number in range(1, generation.limits.workers + 1):
+            if not self.is_active(number):
+                self.activate(number, now)
+        for slot in self.slots.values():
+            slot.is_active = slot.number <= generation.limits.workers
 
     def ready(self) -> list[Worker]:
         """The workers in service."""

@@ -377,6 +377,15 @@ def _describe(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
 
 
+def traceback_of(error: BaseException) -> str:
+    """What the application's own code raised, formatted, without the frames of the server that called it."""
+    package = str(Path(__file__).parent)
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(package):
+        frames = frames.tb_next
+    return _format(error, frames)
+
+
 def _skip_own_frames(frames: TracebackType | None) -> TracebackType | None:
     while frames is not None and _is_own(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next

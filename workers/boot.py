@@ -10,13 +10,12 @@ import faulthandler
 import gc
 import logging
 import signal
-import traceback
 from collections.abc import Sequence
 
 from ..config.errors import TLSConfigError
 from ..config.settings import Settings
 from ..config.sockets import Listener
-from .application import ApplicationError, LoadedApplication, load_application
+from .application import ApplicationError, LoadedApplication, load_application, traceback_of
 from .errors import LifespanFailureError, LifespanTimeoutError
 from .logs import LogConfigurationError
 from .privileges import drop_privileges
@@ -47,7 +46,7 @@ def run_worker(
     Returns:
         The exit status of the process (see `docs/signals.md`). Blocks until the worker ends.
     """
-    # The arbiter sends SIGABRT to a worker that hangs: its stacks are dumped, then it dies.
+    # A crash in C code shows where it happened.
     faulthandler.enable(all_threads=True)
     is_supervised = supervisor.channel() is not None
     if is_supervised:
@@ -91,7 +90,7 @@ def _serve(
 
 def _with_traceback(error: Exception) -> str:
     cause = error.__cause__
-    return f"{error}\n{''.join(traceback.format_exception(cause)).rstrip()}" if cause else str(error)
+    return f"{error}\n{traceback_of(cause).rstrip()}" if cause else str(error)
 
 
 def freeze_heap() -> None:

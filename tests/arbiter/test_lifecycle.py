@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from hypercorn.arbiter.lifecycle import BEATING, TABLE, Action, WorkerEvent, WorkerState
-from hypercorn.arbiter.plan import _Step
+from hypercorn.arbiter.lives import Lives
 
 S, E = WorkerState, WorkerEvent
 
@@ -52,7 +52,7 @@ def test_every_exit_ends_it() -> None:
 
 def test_the_plan_knows_each_action() -> None:
     for action in {action for _, action in TABLE.values()} - {Action.NOTHING}:
-        assert callable(getattr(_Step, f"_{action.name.lower()}"))
+        assert callable(getattr(Lives, f"_{action.name.lower()}"))
 
 
 def test_each_action_is_used() -> None:

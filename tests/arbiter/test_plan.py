@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hypercorn.arbiter import messages as m
-from hypercorn.arbiter import plan
+from hypercorn.arbiter import plan, timing
 from hypercorn.arbiter.lifecycle import WorkerState
 from hypercorn.arbiter.messages import Request
 from hypercorn.config.supervision import Draining, DrainReason, Failed, Failure, Ready
@@ -122,9 +122,9 @@ class TestDeaths:
     def test_one_that_had_served_for_long_starts_the_count_anew(self, world: Any) -> None:
         for _ in range(3):
             world.exits(world.of_slot(1)[0], status=1)
-            world.pass_time(plan.STABLE_SECONDS + 1)
+            world.pass_time(timing.STABLE_SECONDS + 1)
             world.ready()
-            world.pass_time(plan.STABLE_SECONDS + 1)
+            world.pass_time(timing.STABLE_SECONDS + 1)
         assert world.log().count("it is replaced now") == 3
 
     def test_the_adopter_dies_too(self, world: Any) -> None:
@@ -145,7 +145,28 @@ class TestDeaths:
         assert "it is replaced" not in world.log()
 
     def test_delays_have_a_limit(self) -> None:
-        assert [plan.delay_after(deaths) for deaths in (0, 1, 2, 100)] == [0.0, 0.0, 0.5, plan.LONGEST_DELAY]
+        assert [timing.delay_after(deaths) for deaths in (0, 1, 2, 100)] == [
+            0.0,
+            0.0,
+            0.5,
+            timing.LONGEST_DELAY,
+        ]
+
+    def test_one_that_fails_again_and_again_says_why_in_full_only_once(self, make_world: Any) -> None:
+        world = make_world(2)
+        world.ready(1)
+        for _ in range(3):
+            [worker] = world.of_slot(2)
+            world.say(worker, Failed(Failure.STARTUP, "no database", "no database\nTraceback ..."))
+            world.exits(worker, 3)
+            world.pass_time(5)
+        assert world.log().count("Traceback") == 1
+        lines = [line for line in world.log().splitlines() if "no database" in line]
+        assert [line.partition("; ")[2] for line in lines] == [
+            "next try in 0.5 s",
+            "next try in 0.5 s",
+            "next try in 1 s",
+        ]
 
 
 class TestHeartbeat:
@@ -153,7 +174,11 @@ class TestHeartbeat:
         world.processes[2].is_blocked = True
         commands = world.pass_time(30)
         assert of(commands, m.DumpStacks) == [m.DumpStacks(2)]
-        assert of(world.pass_time(1), m.KillWorker) == [m.KillWorker(2)]
+        commands = world.pass_time(1)
+        assert [one for one in commands if isinstance(one, m.TellStacks | m.KillWorker)] == [
+            m.TellStacks(2, "Worker 2 (pid 1002) has not answered for 30 s and is killed"),
+            m.KillWorker(2),
+        ]
         assert [command.slot for command in of(world.exits(2, signal=9), m.StartWorker)] == [2]
         assert "was killed because it hung" in world.log()
 
@@ -180,7 +205,41 @@ class TestHeartbeat:
     def test_a_worker_alone_is_looked_at_only_when_its_time_is_up(self, make_world: Any) -> None:
         world = make_world(1)
         world.ready()
-        assert world.state.due == world.now + 30
+        assert world.state.due == world.now + 29
+        world.pass_time(29, beating=False)
+        assert world.state.due == world.now + 1
+
+    @pytest.mark.parametrize("pause", [0.5, 15.0, 28.5, 29.5, 30.5, 35.0, 3600.0])
+    @pytest.mark.parametrize("begin", [0.0, 0.5, 28.9, 29.5])
+    def test_a_pause_of_arbiter_and_workers_kills_nobody(
+        self, make_world: Any, begin: float, pause: float
+    ) -> None:
+        """After it the arbiter is the first to run, and the workers beat within half a second."""
+        world = make_world(1)
+        world.ready()
+        world.pass_time(begin)
+        world.now += pause
+        commands = world.tick(beating=False) if world.state.due <= world.now else []
+        commands += world.pass_time(0.5, beating=False)
+        commands += world.tick()
+        assert not of(commands + world.pass_time(100), m.DumpStacks)
+
+    def test_a_hang_is_found_after_a_pause_too(self, make_world: Any) -> None:
+        world = make_world(1)
+        world.ready()
+        world.now += 3600
+        world.processes[1].is_blocked = True
+        world.tick()
+        assert of(world.pass_time(31), m.DumpStacks)
+
+    def test_a_pause_takes_no_time_from_a_worker_that_drains(self, world: Any) -> None:
+        world.ask(Request.STOP)
+        world.pass_time(1)
+        world.now += 600
+        assert not of(world.say(1, Draining()), m.KillWorker)
+        assert not of(world.tick(), m.KillWorker)
+        assert not of(world.pass_time(2), m.KillWorker)
+        assert of(world.pass_time(2), m.KillWorker) == [m.KillWorker(2), m.KillWorker(3)]
 
 
 class TestReplacement:
@@ -570,4 +629,4 @@ def test_an_outage_is_short_however_often_workers_die(make_world: Any) -> None:
         since = world.now
         while not world.processes:
             world.pass_time(0.25)
-        assert world.now - since <= plan.LONGEST_OUTAGE
+        assert world.now - since <= timing.LONGEST_OUTAGE

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 import select
 import signal
 import socket
@@ -129,15 +132,64 @@ def test_a_rolling_replacement_fails_no_request(start: Start, ask: Any, number: 
     assert len(arbiter.workers()) == 2
 
 
-def test_a_hung_worker_dumps_its_stacks_and_is_replaced(start: Start) -> None:
+@pytest.mark.parametrize(
+    "hang", ["time.sleep(600)", "re.match('(a|a)*$', 'a' * 40 + 'b')", "lock.acquire() and lock.acquire()"]
+)
+def test_a_hung_worker_dumps_its_stacks_and_is_replaced(start: Start, application: Path, hang: str) -> None:
+    code = (application / "app.py").read_text().replace("time.sleep(600)", hang)
+    (application / "app.py").write_text("import re, threading\nlock = threading.Lock()\n" + code)
     arbiter = start("-w", "2", "--worker-timeout", "2")
     with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
         sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        arbiter.wait_for("has not answered after 2 s")
+        arbiter.wait_for("has not answered for 2 s and is killed; its stacks:")
         arbiter.wait_for(r'File ".*app.py", line \d+ in app')
         arbiter.wait_for("was killed because it hung")
+    assert "Fatal" not in arbiter.text()
     for _ in range(10):
         assert arbiter.get()
+
+
+def test_stacks_are_one_record_of_the_error_log(start: Start, application: Path) -> None:
+    arbiter = start(
+        "-w",
+        "1",
+        "--worker-timeout",
+        "1",
+        "--log-format",
+        "json",
+        "--error-log",
+        "error.log",
+        "--pid",
+        "server.pid",
+    )
+    log = application / "error.log"
+    while not (
+        ready := re.search(r"Running on http://127.0.0.1:(\d+)", log.read_text() if log.exists() else "")
+    ):
+        time.sleep(0.01)
+    with socket.create_connection(("127.0.0.1", int(ready[1]))) as sock:
+        sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            sock.recv(1)  # until the worker is killed
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [
+        record for record in records if "its stacks:\n" in record["message"] and "in app" in record["message"]
+    ]
+    assert arbiter.process.poll() is None
+
+
+def test_a_pause_of_the_whole_process_group_kills_nobody(start: Start) -> None:
+    arbiter = start("-w", "2", "--worker-timeout", "2")
+    arbiter.port()
+    before = arbiter.workers()
+    for seconds in (1.9, 2.1, 3.5):
+        os.killpg(arbiter.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.killpg(arbiter.pid, signal.SIGCONT)
+        assert int(arbiter.get()) in before
+        time.sleep(1.5)  # more than enough for a wrong decision
+    assert arbiter.workers() == before
+    assert "stacks" not in arbiter.text()
 
 
 def test_siblings_serve_the_queue_of_a_hung_worker(start: Start) -> None:
@@ -420,6 +472,17 @@ def test_the_traceback_of_an_application_that_cannot_be_loaded_comes_once(
     assert arbiter.ends() == 4
     arbiter.wait_for("^hypercorn: module 'app' failed to import: RuntimeError: bad luck$")
     assert arbiter.text().count("Traceback") == 1
+
+
+def test_the_traceback_of_a_lifespan_that_fails_is_the_applications(start: Start, application: Path) -> None:
+    (application / "app.py").write_text(
+        "async def app(scope, receive, send):\n    await receive()\n    raise RuntimeError('bad luck')\n"
+    )
+    arbiter = start("-w", "3")
+    assert arbiter.ends() == 3
+    arbiter.wait_for("^hypercorn: lifespan startup failed: RuntimeError: bad luck$")
+    assert arbiter.text().count("Traceback") == 1
+    assert arbiter.text().count("  File ") == 1
 
 
 def test_stacks_of_a_daemons_worker_reach_the_error_log(start: Start, application: Path) -> None:
