@@ -113,7 +113,7 @@ class Lifespan:
             logger.error("The application's lifespan ended with an error while serving", exc_info=error)
 
     def _returned(self) -> None:
-        if self._stage == "startup":
+        if self._stage == "startup" and self._failure is None:
             if self._is_required:
                 self._failure = LifespanFailureError("startup", "the application returned without an answer")
             self.supported = False

@@ -103,7 +103,8 @@ def test_lifespan_can_be_switched_off(serve: Serve) -> None:
 
 @pytest.mark.parametrize("stage", ["startup", "shutdown"])
 @pytest.mark.parametrize("kind", ["raises", "exits", "says so", "hangs"])
-def test_failures_are_raised_with_their_stage(serve: Serve, stage: str, kind: str, loop_name: str) -> None:
+@pytest.mark.parametrize("lifespan", ["auto", "on"])
+def test_failures_are_raised_with_their_stage(serve: Serve, stage: str, kind: str, lifespan: str) -> None:
     async def app(scope: Message, receive: Any, send: Any) -> None:
         assert scope["type"] == "lifespan"
         for now in ("startup", "shutdown"):
@@ -120,7 +121,8 @@ def test_failures_are_raised_with_their_stage(serve: Serve, stage: str, kind: st
             else:
                 await receive()
 
-    server = serve(app, startup_timeout=0.05 if stage == "startup" else 10, shutdown_timeout=0.05)
+    timeout = 0.05 if stage == "startup" else 10
+    server = serve(app, lifespan=lifespan, startup_timeout=timeout, shutdown_timeout=0.05)
     if stage == "shutdown":
         server.stop()
     server.join()
