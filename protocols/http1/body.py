@@ -132,6 +132,8 @@ class ChunkedBody:
             return len(data)
         self._is_first = False
         self._remaining = int(match[1], 16)
+        if self._remaining > rules.LARGEST_SIZE:
+            raise Refusal(400, "a chunk is larger than any content (RFC 9112 §7.1)")
         self._extensions += len(match[2])
         if self._extensions > _MAX_EXTENSIONS or len(match[2]) > _MAX_CHUNK_LINE:
             raise Refusal(400, "too many chunk extensions (RFC 9112 §7.1.1)")

@@ -72,6 +72,10 @@ class FieldFacts:
         self.is_simple = host is not None
 
 
+#: The largest Content-Length and chunk size that are believed: what a 64-bit number holds elsewhere on the way. One
+#: that does not fit is an attempt to be read differently there.
+LARGEST_SIZE = (1 << 63) - 1
+
 #: Transfer codings of the IANA registry that are not chunked: known, though never spoken here.
 _KNOWN_CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity"})
 
@@ -153,6 +157,8 @@ def _read_framing(facts: FieldFacts, table: dict[bytes, bytes]) -> None:
         if grammar.CONTENT_LENGTH.fullmatch(length) is None:
             raise Refusal(400, "Content-Length is not a plain number (RFC 9110 §8.6)")
         facts.content_length = int(length)
+        if facts.content_length > LARGEST_SIZE:
+            raise Refusal(400, "Content-Length is larger than any content (RFC 9110 §8.6)")
 
 
 def _check_coding(value: bytes) -> None:

@@ -238,7 +238,7 @@ REFUSED: dict[str, tuple[int, bytes]] = {
         f"Content-Length: {value!r}": (400, post(b"Content-Length: " + value, b"abc"))
         for value in (
             b"", b"-3", b"+3", b"3 3", b"3, 3", b"3,3", b"3,4", b"3,", b"0x3", b"3.0", b"3e0", b"3_0", b"a", b"\xb3",
-            b"3;", b"'3'", b'"3"', b"9" * 40, b"\xef\xbc\x93",
+            b"3;", b"'3'", b'"3"', b"9" * 40, b"18446744073709551619", b"9223372036854775808", b"\xef\xbc\x93",
         )
     },
     "two equal Content-Lengths": (400, post(b"Content-Length: 3\r\nContent-Length: 3", b"abc")),
@@ -277,7 +277,7 @@ REFUSED: dict[str, tuple[int, bytes]] = {
         f"chunk line {line!r}": (400, chunked(line + b"\r\nabc\r\n0\r\n\r\n"))
         for line in (
             b"", b" 3", b"3 ", b"+3", b"-3", b"0x3", b"3h", b"3_0", b"g", b"3,", b"3;", b"3;;a", b"3;a=", b"3;=a",
-            b"3;a b", b'3;a="b', b"3;a=\0", b"3;a\rb", b"3\r", b"3\t", b"1" * 17, b"f" * 32, b"\xb3", b"3;a=" + b"x" * 2000,
+            b"3;a b", b'3;a="b', b"3;a=\0", b"3;a\rb", b"3\r", b"3\t", b"1" * 17, b"f" * 32, b"f" * 16, b"8" + b"0" * 15, b"\xb3", b"3;a=" + b"x" * 2000,
         )
     },
     "chunk line ends with LF": (400, chunked(b"3\nabc\r\n0\r\n\r\n")),
