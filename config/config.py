@@ -47,7 +47,7 @@ class Config(Options):
 
     application_path: str
 
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Set up here rather than in `__init__`, which subclasses written for Hypercorn need not call."""
         config = super().__new__(cls)
         state = vars(config)
@@ -128,15 +128,20 @@ class Config(Options):
     def quic_bind(self, value: list[str] | str) -> None:
         self._quic_bind = [value] if isinstance(value, str) else value
 
-    @property
-    def logger_class(self) -> type[Any]:
-        """The class that logs; a dotted name, which the default is, is imported when this is read."""
-        chosen = self._logger_class
-        return _import_attribute(chosen) if isinstance(chosen, str) else chosen
+    if TYPE_CHECKING:
+        # As in Hypercorn: of a property a type checker would say that subclasses cannot choose a class.
+        logger_class: type[Any]
+    else:
 
-    @logger_class.setter
-    def logger_class(self, value: type[Any] | str) -> None:
-        self._logger_class = value
+        @property
+        def logger_class(self) -> type[Any]:
+            """The class that logs; a dotted name, which the default is, is imported when this is read."""
+            chosen = self._logger_class
+            return _import_attribute(chosen) if isinstance(chosen, str) else chosen
+
+        @logger_class.setter
+        def logger_class(self, value: type[Any] | str) -> None:
+            self._logger_class = value
 
     def set_statsd_logger_class(self, statsd_logger: type[Any]) -> None:
         """Log with `statsd_logger` if statsd is wanted and no other class was chosen."""

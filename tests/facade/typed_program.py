@@ -117,7 +117,17 @@ class MyStatsdLogger(StatsdLogger):
         logging.getLogger(__name__).info("%r", message)
 
 
+class MyConfig(hypercorn.Config):
+    logger_class = MyLogger
+    workers = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bind = "127.0.0.1:0"
+
+
 def configure() -> Config:
+    config: Config = MyConfig()
     config = hypercorn.Config()
     config.bind = ["127.0.0.1:0"]
     config.logger_class = MyLogger
