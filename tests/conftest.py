@@ -31,5 +31,7 @@ def _server_loggers() -> Iterator[None]:
         for handler in [handler for handler in logger.handlers if handler not in handlers]:
             logger.removeHandler(handler)
             handler.close()
+        for each in list(logger.filters):
+            logger.removeFilter(each)
         logger.propagate, logger.disabled = propagate, disabled
         logger.setLevel(level)

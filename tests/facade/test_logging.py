@@ -9,7 +9,7 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,6 @@ import pytest
 from hypercorn.config import Config
 from hypercorn.logging import AccessLogAtoms, Logger, _create_logger
 from hypercorn.statsd import SocketStatsdLogger, StatsdLogger
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> Iterator[None]:
-    """Afterwards both loggers are as if nobody had ever touched them."""
-    yield
-    for name in ("hypercorn.error", "hypercorn.access"):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-        logger.propagate = True
-        logger.setLevel(logging.NOTSET)
 
 
 def scope(**changes: Any) -> Any:

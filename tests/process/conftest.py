@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -234,3 +235,21 @@ def serve_command() -> Callable[..., AbstractContextManager[Served]]:
     Its log may hold as many tracebacks as it says `failure`, and none if that is not given.
     """
     return serving
+
+
+@pytest.fixture(scope="session")
+def curl() -> Callable[..., str]:
+    """Runs curl: its arguments, and as `data` its standard input; what it prints."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+
+    def run(*arguments: str, data: bytes = b"") -> str:
+        result = subprocess.run(
+            ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(PATIENCE), *arguments],
+            input=data,
+            capture_output=True,
+            check=True,
+        )
+        return result.stdout.decode()
+
+    return run

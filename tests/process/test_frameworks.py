@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from websockets.sync.client import connect
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = Path(sys.executable).with_name("hypercorn")
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 #: Seconds after which a wait for something that should come at once is a failure.
 PATIENCE = 30
 
@@ -38,32 +32,15 @@ DIGEST = {"size": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}
 LINES = "".join(f"line {number}\n" for number in range(5))
 
 
-@dataclass
-class Server:
-    """A server process, its address and what it has written to standard error so far."""
+class Server(NamedTuple):
+    """The address of a server, and the framework that it serves."""
 
     framework: str
-    process: subprocess.Popen[str]
     url: str
-    log: list[str] = field(default_factory=list)
 
     @property
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, trust_env=False, timeout=PATIENCE)
-
-
-def wait_for_address(process: subprocess.Popen[str], log: list[str]) -> str:
-    assert process.stderr is not None
-    for line in process.stderr:
-        log.append(line)
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            return found[0]
-    raise AssertionError(f"the server ended before it said its address:\n{''.join(log)}")
-
-
-def drain(process: subprocess.Popen[str], log: list[str]) -> None:
-    assert process.stderr is not None
-    log.extend(process.stderr)
 
 
 @pytest.fixture(
@@ -71,46 +48,14 @@ def drain(process: subprocess.Popen[str], log: list[str]) -> None:
     params=[(name, loop) for name, loops in FRAMEWORKS.items() for loop in loops],
     ids="-".join,
 )
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, serve_command: Callable[..., AbstractContextManager[Any]]
+) -> Iterator[Server]:
     framework, loop = request.param
     if importlib.util.find_spec(framework) is None:
         pytest.skip(f"{framework} is not installed: pip install --group frameworks")
-    process = subprocess.Popen(
-        [
-            *(COMMAND, "--bind", "127.0.0.1:0", "--worker-class", loop, "--workers", "1"),
-            *("--app-dir", str(ROOT / "examples"), f"{framework}_app:app"),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log: list[str] = []
-    try:
-        server = Server(framework, process, wait_for_address(process, log), log)
-        reader = threading.Thread(target=drain, args=(process, log), daemon=True)
-        reader.start()
-        yield server
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0, "".join(log)
-        reader.join(PATIENCE)
-        assert "Traceback" not in "".join(log), "".join(log)
-    finally:
-        process.kill()
-        process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
-
-
-def curl(*arguments: str, data: bytes = b"") -> str:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
-    result = subprocess.run(
-        ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(PATIENCE), *arguments],
-        input=data,
-        capture_output=True,
-        check=True,
-    )
-    return result.stdout.decode()
+    with serve_command("-k", loop, "-w", "1", "--app-dir", str(EXAMPLES), f"{framework}_app:app") as served:
+        yield Server(framework, served.url)
 
 
 def test_routes_and_state(server: Server) -> None:
@@ -124,7 +69,7 @@ def test_routes_and_state(server: Server) -> None:
         assert len(client.get("/").headers.get_list("content-length")) <= 1
 
 
-def test_stream(server: Server) -> None:
+def test_stream(server: Server, curl: Callable[..., str]) -> None:
     with server.client as client, client.stream("GET", "/stream") as answer:
         assert answer.headers["transfer-encoding"] == "chunked"
         pieces = list(answer.iter_raw())
@@ -144,7 +89,7 @@ def test_uploads(server: Server) -> None:
         assert client.post("/form", files={"file": ("name.bin", CONTENT)}).json() == DIGEST
 
 
-def test_uploads_with_curl(server: Server) -> None:
+def test_uploads_with_curl(server: Server, curl: Callable[..., str]) -> None:
     url = f"{server.url}/upload"
     plain = curl(
         "--data-binary", "@-", "--header", "content-type: application/octet-stream", url, data=CONTENT

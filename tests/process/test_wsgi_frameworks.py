@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -68,18 +66,6 @@ def site(
         yield Site(framework, server)
 
 
-def curl(*arguments: str, data: bytes = b"") -> str:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
-    result = subprocess.run(
-        ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(PATIENCE), *arguments],
-        input=data,
-        capture_output=True,
-        check=True,
-    )
-    return result.stdout.decode()
-
-
 def test_routes(site: Site) -> None:
     with site.client as client:
         assert client.get("/").text.lower() == f"hello from {site.framework}"
@@ -92,7 +78,7 @@ def test_routes(site: Site) -> None:
         assert len(head.get_list("date")) == 1
 
 
-def test_answers_without_content(site: Site) -> None:
+def test_answers_without_content(site: Site, curl: Callable[..., str]) -> None:
     with site.client as client:
         elsewhere = client.get("/redirect")
         assert elsewhere.status_code == 302
@@ -111,7 +97,7 @@ def test_answers_without_content(site: Site) -> None:
     assert "content-type" in curl("--head", f"{site.url}/").lower()
 
 
-def test_stream(site: Site) -> None:
+def test_stream(site: Site, curl: Callable[..., str]) -> None:
     with site.client as client, client.stream("GET", "/stream") as answer:
         assert answer.headers["transfer-encoding"] == "chunked"
         assert b"".join(answer.iter_raw()).decode() == LINES
@@ -130,7 +116,7 @@ def test_uploads(site: Site) -> None:
             assert client.post("/upload", content=pieces).json() == DIGEST
 
 
-def test_uploads_with_curl(site: Site) -> None:
+def test_uploads_with_curl(site: Site, curl: Callable[..., str]) -> None:
     binary = ("--data-binary", "@-", "-H", "content-type: application/octet-stream")
     for options in ((), ("-H", "expect: 100-continue"), ("--http2-prior-knowledge",)):
         answer = curl(*binary, *options, f"{site.url}/upload", data=CONTENT)

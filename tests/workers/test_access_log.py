@@ -10,45 +10,18 @@ import os
 import re
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from hypercorn.config import Config, Settings
 from hypercorn.workers import logs
 from hypercorn.workers.access_log import AccessRecord, compile_format, make_access_log
 from hypercorn.workers.statsd import Statsd
 
 DEFAULT = '%(h)s %(l)s %(l)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 NOON = 1_700_000_000.25
-
-
-@dataclass
-class Settings:
-    """The settings that access logs look at, with their defaults."""
-
-    accesslog: Any = None
-    errorlog: Any = None
-    access_log_format: str = DEFAULT
-    loglevel: str = "INFO"
-    log_format: str = "text"
-    use_colors: bool | None = None
-    logconfig: str | None = None
-    logconfig_dict: dict[str, Any] | None = None
-    user: int | None = None
-    group: int | None = None
-    logger_class: Any = "hypercorn.logging.Logger"
-    statsd_host: str | None = None
-    statsd_prefix: str = ""
-    dogstatsd_tags: str = ""
-    root_path: str = "/root"
-    config: Any = field(default_factory=lambda: Config(None))
-
-
-@dataclass
-class Config:
-    log: Any
 
 
 class Runtime:
@@ -59,21 +32,6 @@ class Runtime:
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         self.tasks.append(asyncio.get_running_loop().create_task(function()))
         return self.tasks[-1]
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> Iterator[None]:
-    """Afterwards both loggers are as if nobody had ever touched them."""
-    yield
-    for name in (logs.ERROR, logs.ACCESS):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-        for each in list(logger.filters):
-            logger.removeFilter(each)
-        logger.propagate, logger.disabled = True, False
-        logger.setLevel(logging.NOTSET)
 
 
 def record(**changes: Any) -> AccessRecord:
@@ -94,10 +52,14 @@ def record(**changes: Any) -> AccessRecord:
     return AccessRecord(**(facts | changes))
 
 
-def make(**settings: Any) -> Any:
-    made: Any = Settings(**settings)
-    logs.configure(made)
-    return make_access_log(made, Runtime())  # type: ignore[arg-type]
+def settings_of(**settings: Any) -> Settings:
+    return Config.from_mapping({"errorlog": None, "root_path": "/root", **settings}).resolve()
+
+
+def make(settings: Settings | None = None, **others: Any) -> Any:
+    settings = settings or settings_of(**others)
+    logs.configure(settings)
+    return make_access_log(settings, Runtime())  # type: ignore[arg-type]
 
 
 def render(access_log_format: str, **changes: Any) -> str:
@@ -270,7 +232,7 @@ def test_logger_of_the_user() -> None:
 class CustomLogger:
     """What a user writes: only the shape matters here."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         self.calls: list[tuple[Any, Any, float]] = []
 
     async def access(self, request: Any, response: Any, request_time: float) -> None:
@@ -282,7 +244,7 @@ class CustomLogger:
 
 def test_custom_logger_class(tmp_path: Path) -> None:
     async def main() -> None:
-        log = make(logger_class=CustomLogger, config=Config(custom), errorlog=str(tmp_path / "log"))
+        log = make(settings)
         for each in (
             record(),
             record(status=0, event="open"),
@@ -292,9 +254,9 @@ def test_custom_logger_class(tmp_path: Path) -> None:
             log.log(each)
         await asyncio.gather(*Runtime.tasks)
 
-    custom = CustomLogger()
+    settings = settings_of(logger_class=CustomLogger, errorlog=str(tmp_path / "log"))
     asyncio.run(main())
-    (request, response, seconds), (websocket, missing, _) = custom.calls
+    (request, response, seconds), (websocket, missing, _) = settings.config.log.calls
     assert request["type"] == "http"
     assert request["method"] == "GET"
     assert request["path"] == "/a path"

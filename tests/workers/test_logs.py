@@ -9,52 +9,20 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hypercorn.config import Config, Settings
 from hypercorn.workers import log_targets, logs
 
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\]"
 
 
-@dataclass
-class Settings:
-    """The settings that logging looks at, with their defaults."""
-
-    accesslog: Any = None
-    errorlog: Any = "-"
-    loglevel: str = "INFO"
-    log_format: str = "text"
-    use_colors: bool | None = None
-    logconfig: str | None = None
-    logconfig_dict: dict[str, Any] | None = None
-    user: int | None = None
-    group: int | None = None
-    logger_class: Any = "hypercorn.logging.Logger"
-    access_log_format: str = "%(h)s"
-    statsd_host: str | None = None
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> Iterator[None]:
-    """Afterwards both loggers are as if nobody had ever touched them."""
-    yield
-    for name in (logs.ERROR, logs.ACCESS):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-        logger.propagate, logger.disabled = True, False
-        logger.setLevel(logging.NOTSET)
-
-
-def configure(**settings: Any) -> Settings:
-    made = Settings(**settings)
-    logs.configure(made)  # type: ignore[arg-type]
+def configure(*, is_guest: bool = False, **settings: Any) -> Settings:
+    made = Config.from_mapping(settings).resolve()
+    logs.configure(made, is_guest=is_guest)
     return made
 
 
@@ -104,8 +72,7 @@ def test_configure_again_replaces_only_ours(tmp_path: Path) -> None:
 def test_guest_leaves_the_loggers_of_its_host_alone(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
     error.addHandler(logging.StreamHandler(stream))
-    made: Any = Settings(errorlog="-")
-    logs.configure(made, is_guest=True)
+    configure(is_guest=True)
     error.warning("hello")
     assert stream.getvalue() == "hello\n"
     assert capsys.readouterr().err == ""
@@ -114,8 +81,7 @@ def test_guest_leaves_the_loggers_of_its_host_alone(capsys: pytest.CaptureFixtur
 def test_guest_logs_to_a_file_that_its_host_asks_for(tmp_path: Path) -> None:
     stream = io.StringIO()
     error.addHandler(logging.StreamHandler(stream))
-    made: Any = Settings(errorlog=str(tmp_path / "error"))
-    logs.configure(made, is_guest=True)
+    configure(is_guest=True, errorlog=str(tmp_path / "error"))
     error.warning("hello")
     assert stream.getvalue() == "hello\n"
     assert (tmp_path / "error").read_text().endswith("[WARNING] hello\n")
