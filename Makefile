@@ -23,7 +23,8 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-serve: $(VENV)/.installed  ## serve examples/hello.py (APP, PORT, BIND, WORKERS, WORKER_CLASS, ARGS)
+# The examples other than hello need the frameworks that the development tools bring along.
+serve: $(VENV)/$(if $(filter hello:%,$(APP)),.installed,.installed-dev)  ## serve examples/hello.py (APP, PORT, BIND, WORKERS, WORKER_CLASS, ARGS)
 	@exec $(VENV)/bin/hypercorn --app-dir examples --bind $(BIND) --workers $(WORKERS) \
 		--worker-class $(WORKER_CLASS) $(ARGS) $(APP)
 
@@ -79,7 +80,7 @@ $(VENV)/.ready: .ci/make-venv
 
 $(VENV)/.installed: $(VENV)/.ready pyproject.toml
 	@echo "Installing hypercorn into $(VENV)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[trio]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.ready pyproject.toml

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 from .config import Config, ConfigError, Mistake, Settings, without_effect
@@ -24,10 +26,11 @@ def main(sys_args: list[str] | None = None) -> int:
         SystemExit: after --help and --version; with status 2 for mistakes in the settings, whatever their source,
             which are all written to standard error.
     """
+    _open_standard_streams()
     try:
         invocation = parse(sys_args or sys.argv[1:])
         if invocation.from_gunicorn is not None:
-            print(_translation(invocation, invocation.from_gunicorn), end="")
+            _show(_translation(invocation, invocation.from_gunicorn))
             return 0
         config = load(invocation)
         settings = config.resolve()
@@ -36,7 +39,7 @@ def main(sys_args: list[str] | None = None) -> int:
                 [Mistake("", "name the application to serve, for example: hypercorn module:app")]
             )
         if invocation.print_config:
-            print(configuration_table(config))
+            _show(configuration_table(config) + "\n")
         if invocation.check_config:
             enter(config, settings)
             return _check_application(settings)
@@ -56,6 +59,38 @@ def run(config: Config) -> int:
     from .run import run_to_the_end  # wrong usage is found without loading what serves
 
     return run_to_the_end(config)
+
+
+def _open_standard_streams() -> None:
+    """Give a process that was started without standard streams (`2>&-`) the null device in their place.
+
+    Otherwise the first sockets would become what the interpreter and the application take for standard error.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is given, so this is the one that was missing.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+def _show(text: str) -> None:
+    """Write to standard output; a reader that has seen enough (`| head`) is no failure.
+
+    Raises:
+        SystemExit: with status 1, standard output takes nothing: a full disk.
+    """
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        # What is left in the buffer must not fail again when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise SystemExit(f"hypercorn: standard output cannot be written: {error.strerror}") from None
 
 
 def _translation(invocation: Invocation, location: str) -> str:

@@ -197,3 +197,55 @@ def test_a_file_is_loaded_as_hypercorns_programs_do(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("workers = 3\n")
     assert hypercorn.__main__._load_config(str(tmp_path / "c.toml")).workers == 3
     assert hypercorn.__main__._load_config(None).workers == 1
+
+
+def shell(line: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    # The reader has gone before anything is written: it ends, and only then the command starts.
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hypercorn", "--print-config"],
+            cwd=tmp_path,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    done = shell('"$1" -m hypercorn --print-config >/dev/full', tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "hypercorn: standard output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(closed: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import os, sys\n"
+        "os.write(2, b'to the descriptor')\n"
+        "print('to the streams', file=sys.stderr)\n"
+        "print('to the streams')\n"
+        "async def app(scope, receive, send): ...\n"
+        "open('seen', 'w').write(' '.join(os.ttyname(n) if os.isatty(n) else 'open' for n in range(3)))\n"
+    )
+    done = shell(f'"$1" -m hypercorn --check-config app:app {closed}', tmp_path)
+    assert done.returncode == 0
+    assert (tmp_path / "seen").read_text() == "open open open"
