@@ -389,6 +389,10 @@ class AnyPeerAnyApplication(RuleBasedStateMachine):
                 stream.receive_window >= 0 or not engine._is_acknowledged or stream.receive_window >= -65535
             )
         assert set(engine._scheduler.ready) <= set(engine._streams)
+        assert len(engine._leftovers) <= 4
+        assert not set(engine._leftovers) & set(engine._streams)
+        assert not any(stream.is_remote_closed for stream in engine._leftovers.values())
+        assert not engine._leftovers or engine._leftover_deadline <= self.now + 2
         assert engine._is_over == (engine.closing is not Closing.OPEN)
 
     @invariant()
