@@ -290,14 +290,15 @@ class WebSocketExchange:
                 return self._as_event(Close(ABNORMAL, ""))
             event = self._receive_event
             if event is None:
-                event = self._receive_event = self._connection.make_event()
+                event = self._receive_event = self._connection.runtime.make_event()
             await event.wait()
 
     def _as_event(self, message: str | bytes | Close) -> Message:
-        if isinstance(message, str):
-            return {"type": "websocket.receive", "bytes": None, "text": message}
-        if isinstance(message, bytes):
+        if type(message) is bytes:
             return {"type": "websocket.receive", "bytes": message, "text": None}
+        if type(message) is str:
+            return {"type": "websocket.receive", "bytes": None, "text": message}
+        assert isinstance(message, Close)  # nothing else is left
         self._disconnect = {"type": "websocket.disconnect", "code": message.code, "reason": message.reason}
         return self._disconnect
 
@@ -384,17 +385,16 @@ class WebSocketExchange:
                 data = bytes(data)
         elif not isinstance(data, str):
             raise LocalProtocolError("the text of a websocket.send message is not a string")
-        session.send_message(data)
-        now = monotonic()
+        frame = session.encode(data)
         connection = self._connection
-        if self._is_replying and connection.tunnel is self and connection.is_quiet:
+        if self._is_replying:
             # The peer probably waits for just this. What is sent next has to wait for the end of the turn.
             self._is_replying = False
-            output = session.data_to_send(now)
-            self.bytes_sent += len(output)
-            connection.send_at_once(output)
-            if not session.taken and not session.unsent and session.closing is _OPEN:
+            if connection.tunnel is self and not session.unsent and connection.send_at_once(frame):
+                self.bytes_sent += len(frame)
                 return connection.is_blocked or self.is_closed
+        session.send_frame(frame)
+        now = monotonic()
         self._pump(now)
         if connection.unflushed >= FLUSH_SIZE:
             connection.settle(now)

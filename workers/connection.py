@@ -301,14 +301,12 @@ class Connection:
         self.settle(now)
 
     def _receive_tls(self, data: bytes, now: float) -> None:
-        from .tls import TLSError
-
         tls = self.tls
         assert tls is not None  # only called for TLS connections
         was_done = tls.handshake_done
         try:
             plaintext = tls.receive(data)
-        except TLSError as error:
+        except tls.error as error:
             logger.debug("TLS with %s failed: %s", self.client, error)
             self._write(tls.data_to_send())
             self._linger(now)
@@ -426,14 +424,12 @@ class Connection:
             if data := self.engine.data_to_send():
                 self._send(data)
 
-    @property
-    def is_quiet(self) -> bool:
-        """Nothing is to be written first, so that a tunnel may `send_at_once`."""
-        return not (self.is_flush_due or self.is_blocked or self._is_settling or self.is_closed)
-
-    def send_at_once(self, data: bytes) -> None:
-        """Write the tunnel's `data` past the engine, while `is_quiet`."""
+    def send_at_once(self, data: bytes) -> bool:
+        """Write the tunnel's `data` past the engine. False: not now, something else comes first."""
+        if self.is_flush_due or self.is_blocked or self._is_settling or self.is_closed:
+            return False
         self._send(data)
+        return True
 
     def flush_soon(self) -> None:
         """Write at the end of this turn of the loop, together with what else is sent until then."""

@@ -15,7 +15,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from ..config.errors import TLSConfigError
 from ..config.tls import own_certificate
@@ -56,6 +56,9 @@ class TLSLayer:
         received_close: the peer has sent close_notify (RFC 8446 §6.1): nothing more comes from it. It may
             still read what is sent.
     """
+
+    #: What its methods raise, here so that a server without TLS need not import this module to name it.
+    error: ClassVar = TLSError
 
     __slots__ = (
         "_failed",

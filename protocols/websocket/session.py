@@ -366,7 +366,7 @@ class WebSocketSession:
         if opcode == frames.CLOSE:
             self._end_in_turn(frames.read_close(payload), False, now)
         elif opcode == frames.PING and self.is_open:
-            self._write(frames.encode(_PONG, payload))
+            self.send_frame(frames.encode(_PONG, payload))
 
     # ---- the end
 
@@ -384,13 +384,13 @@ class WebSocketSession:
             self._fail(end.code, end.reason, now)
             return
         if self.is_open:
-            self._write(frames.encode_close(end.code, ""))
+            self.send_frame(frames.encode_close(end.code, ""))
         self._end(Closing.AFTER_FLUSH, end, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
         """Fail the WebSocket (RFC 6455 §7.1.7): a Close frame, and the stream ends behind it."""
         if self.is_open:
-            self._write(frames.encode_close(code, reason))
+            self.send_frame(frames.encode_close(code, reason))
         self._end(Closing.AFTER_FLUSH, Close(code, reason), now)
 
     def _end(self, closing: Closing, close: Close, now: float) -> None:
@@ -427,7 +427,7 @@ class WebSocketSession:
         if not self.is_open:
             return
         try:
-            self._write(frames.encode_close(code, reason))
+            self.send_frame(frames.encode_close(code, reason))
         except UnicodeEncodeError:
             raise LocalProtocolError("the reason of a Close frame is not valid Unicode") from None
         self.is_open = False
@@ -462,7 +462,7 @@ class WebSocketSession:
         self._ping_at = now + (parameters.ping_interval or NEVER)
         if self._output or self._pong_deadline != NEVER:
             return  # one ping at a time, and none to a peer that does not read
-        self._write(frames.encode(_PING, b""))
+        self.send_frame(frames.encode(_PING, b""))
         self._heard = False
         if parameters.ping_timeout:
             self._pong_deadline = now + parameters.ping_timeout
@@ -475,8 +475,15 @@ class WebSocketSession:
         Raises:
             LocalProtocolError: the text has lone surrogates.
         """
-        if not self.is_open:
-            return
+        if self.is_open:
+            self.send_frame(self.encode(message))
+
+    def encode(self, message: str | bytes) -> bytes:
+        """The frame of a text or binary message, which must be the next to be sent: compression depends on it.
+
+        Raises:
+            LocalProtocolError: the text has lone surrogates.
+        """
         if isinstance(message, str):
             first = _TEXT
             try:
@@ -489,9 +496,10 @@ class WebSocketSession:
         if self._deflater is not None and len(payload) >= _MIN_COMPRESSED:
             first |= frames.RSV1
             payload = self._deflater.compress(payload)
-        self._write(frames.encode(first, payload))
+        return frames.encode(first, payload)
 
-    def _write(self, frame: bytes) -> None:
+    def send_frame(self, frame: bytes) -> None:
+        """Send what `encode` gave, unless `unsent` is 0 and the caller can do so himself."""
         self._output.append(frame)
         self.unsent += len(frame)
 
