@@ -493,12 +493,12 @@ class WebSocketExchange:
 
     # ---- from the connection
 
-    def receive_whole(self, data: bytes) -> bool:
+    def receive_plain(self, data: bytes) -> bool:
         """Take a read of an HTTP/1.1 connection past the engine; see `connection.Tunnel`."""
         session = self._session
-        if session is None or not session.receive_whole(data):
+        if session is None or not session.receive_plain(data):
             return False
-        if (event := self._receive_event) is not None:
+        if (event := self._receive_event) is not None and session.has_more:
             self._receive_event = None
             event.set()
         return True

@@ -99,7 +99,7 @@ class Exchange(Protocol):
 class Tunnel(Protocol):
     """What an accepted HTTP/1.1 upgrade leads to: the whole connection is one exchange's, and bytes are just bytes."""
 
-    def receive_whole(self, data: bytes) -> bool:
+    def receive_plain(self, data: bytes) -> bool:
         """Take what was read past the engine if nothing is to be done about it there. False: not this time."""
         ...
 
@@ -266,7 +266,7 @@ class Connection:
                 tunnel is not None
                 and self.tls is None
                 and not self.is_flush_due
-                and tunnel.receive_whole(data)
+                and tunnel.receive_plain(data)
             ):
                 return
             now = monotonic()
@@ -317,7 +317,7 @@ class Connection:
             self._write(output)
         if plaintext:
             tunnel = self.tunnel
-            if tunnel is None or self.is_flush_due or not tunnel.receive_whole(plaintext):
+            if tunnel is None or self.is_flush_due or not tunnel.receive_plain(plaintext):
                 self.engine.receive_data(plaintext, now)
             elif not tls.received_close:
                 return

@@ -13,45 +13,57 @@ from .frames import RemoteProtocolError, unmask
 _validator = codecs.getincrementaldecoder("utf-8")
 
 
+#: Parts that are smaller are joined as they come: they could have come in bytes, and each has an object's cost.
+_SMALL = 4096
+
+
 class FrameInParts:
     """Gathers the payload of one frame.
 
     A text is checked as it comes: RFC 6455 §8.1 lets a server fail before the end, and nobody should send 16 MB
     behind a mistake in the first one. It is kept as bytes, because many small `str` would take far more memory.
+
+    Attributes:
+        missing: the number of bytes that are still to come.
     """
 
-    __slots__ = ("_is_text", "_key", "_missing", "_payload", "_validator")
+    __slots__ = ("_key", "_parts", "_validator", "missing")
 
     def __init__(self, key: bytes, size: int, *, is_text: bool) -> None:
         self._key = key
-        self._missing = size
-        self._payload = bytearray()
-        self._is_text = is_text
-        self._validator = _validator()
+        self.missing = size
+        self._parts = [b""]
+        self._validator = _validator() if is_text else None
 
     def feed(self, data: bytes, position: int) -> int:
         """Take what belongs to the frame from `position` on; the number of bytes taken.
 
         Raises:
-            RemoteProtocolError: the text is not UTF-8.
+            RemoteProtocolError: the text is not UTF-8. Nothing was taken; the same again raises the same.
         """
-        piece = data[position : position + self._missing]
-        size = len(piece)
+        part = data[position : position + self.missing]
+        size = len(part)
         key = self._key
-        self._missing -= size
-        piece = unmask(piece, key)
-        if turn := size & 3:
-            self._key = key[turn:] + key[:turn]
-        if self._is_text:
+        part = unmask(part, key)
+        missing = self.missing - size
+        if self._validator is not None:
             try:
-                self._validator.decode(piece, not self._missing)
+                self._validator.decode(part, not missing)
             except UnicodeDecodeError:
                 raise RemoteProtocolError(1007, "invalid UTF-8") from None
-        self._payload += piece
+        self.missing = missing
+        if turn := size & 3:
+            self._key = key[turn:] + key[:turn]
+        parts = self._parts
+        if len(parts[-1]) < _SMALL:
+            parts[-1] += part
+        else:
+            parts.append(part)
         return size
 
     def message(self) -> str | bytes | None:
         """The whole message once all of it is there."""
-        if self._missing:
+        if self.missing:
             return None
-        return self._payload.decode() if self._is_text else bytes(self._payload)
+        payload = b"".join(self._parts)
+        return payload if self._validator is None else payload.decode()

@@ -150,12 +150,14 @@ class WebSocketSession:
 
     # ---- from the peer
 
-    def receive_whole(self, data: bytes) -> bool:
-        """Take `data` if it is exactly one plain message and nothing stands before it.
+    def receive_plain(self, data: bytes) -> bool:
+        """Take `data` if it is exactly one plain message, or a further part of one, and nothing stands before it.
 
         That is what nearly every read brings. It is used up by this, so it does not count in `taken`. False: the
         session is as it was, and `data` is for `receive_data`.
         """
+        if self._parts is not None:
+            return self._receive_part(self._parts, data)
         if self._queue or self._uses_reference or self._is_stalled or not self.is_open:
             return False
         size = len(data) - 6
@@ -169,7 +171,7 @@ class WebSocketSession:
                 return False
             payload = unmask(data[8:], data[4:8])
         first = data[0]
-        if size > self._parameters.max_message_size or self._parts is not None or not self._is_reading:
+        if size > self._parameters.max_message_size or not self._is_reading:
             return False
         if first == _BINARY:
             self._queue.append(payload)
@@ -184,6 +186,19 @@ class WebSocketSession:
         self._queued_bytes = len(self._queue[0])
         return True
 
+    def _receive_part(self, parts: FrameInParts, data: bytes) -> bool:
+        if not self.is_open or not self._is_reading or len(data) > parts.missing:
+            return False
+        try:
+            parts.feed(data, 0)
+        except RemoteProtocolError:
+            return False
+        self._heard = True
+        if (message := parts.message()) is not None:
+            self._parts = None
+            self._take_message(message)
+        return True
+
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes of the tunnel. Never raises for what a peer sent."""
         self._heard = True
@@ -192,7 +207,7 @@ class WebSocketSession:
         elif self._is_stalled:
             self._input = self._input[self._position :] + data
             self._position = 0
-        elif self.receive_whole(data):
+        elif self.receive_plain(data):
             self.taken += len(data)
         else:
             self._input = data

@@ -142,10 +142,10 @@ def test_text_that_ends_within_a_character(frame: MakeFrame) -> None:
 def test_one_whole_plain_message_and_nothing_else(frame: MakeFrame) -> None:
     for payload in (b"", b"x" * 125, b"x" * 126, b"x" * 60_000):
         ws = session()
-        assert ws.receive_whole(frame(BINARY, payload))
+        assert ws.receive_plain(frame(BINARY, payload))
         assert drained(ws) == [payload]
         assert ws.taken == 0
-    assert not session(SessionParameters(max_message_size=10)).receive_whole(frame(BINARY, b"x" * 11))
+    assert not session(SessionParameters(max_message_size=10)).receive_plain(frame(BINARY, b"x" * 11))
 
 
 @pytest.mark.parametrize(
@@ -171,20 +171,46 @@ def test_what_is_not_one_whole_plain_message_is_left_alone(
     frame: MakeFrame, make: Callable[[MakeFrame], bytes]
 ) -> None:
     ws = session()
-    assert not ws.receive_whole(make(frame))
+    assert not ws.receive_plain(make(frame))
     assert drained(ws) == []
     assert ws.is_open
 
 
 def test_a_whole_message_waits_for_what_stands_before_it(frame: MakeFrame) -> None:
     whole = frame(BINARY, b"abc")
-    for before in (whole, frame(BINARY, b"long" * 50)[:20], frame(0x01, b"a fragment"), b"\x82"):
+    for before in (whole, frame(0x01, b"a fragment"), b"\x82"):
         ws = session()
         ws.receive_data(before, 0.0)
-        assert not ws.receive_whole(whole)
+        assert not ws.receive_plain(whole)
     closed = session()
     closed.close(1000, "", 0.0)
-    assert not closed.receive_whole(whole)
+    assert not closed.receive_plain(whole)
+
+
+@pytest.mark.parametrize("first", [TEXT, BINARY])
+def test_further_parts_of_a_large_message(frame: MakeFrame, first: int) -> None:
+    text = "aé€😀" * 2000
+    whole = frame(first, text.encode())
+    for cut in (1, 777, 9001):
+        ws = session()
+        ws.receive_data(whole[:20], 0.0)
+        for at in range(20, len(whole) - 10, cut):
+            assert ws.receive_plain(whole[at : min(at + cut, len(whole) - 10)])
+            assert not ws.has_more
+        assert not ws.receive_plain(whole[-10:] + b"\x89")
+        assert ws.receive_plain(whole[-10:])
+        assert drained(ws) == [text if first == TEXT else text.encode()]
+
+
+def test_a_bad_further_part_is_left_alone_and_then_refused(frame: MakeFrame) -> None:
+    whole = frame(TEXT, b"a" * 1000 + b"\xff" + b"a" * 100)
+    ws = session()
+    ws.receive_data(whole[:20], 0.0)
+    assert ws.receive_plain(whole[20:500])
+    assert not ws.receive_plain(whole[500:])
+    assert drained(ws) == []
+    ws.receive_data(whole[500:], 0.0)
+    assert drained(ws) == [Close(1007, "invalid UTF-8")]
 
 
 def pongs_of(output: bytes) -> list[bytes]:
