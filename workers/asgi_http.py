@@ -102,13 +102,12 @@ class ASGIExchange(HTTPExchange):
             server.exchange_ended(self)
 
     def _application_failed(self, error: BaseException | None) -> None:
-        if self._knows_peer_left and (error is None or isinstance(error, ClientDisconnected)):
-            # It was right to give up. What the engine still says is not for the log: nobody is there to be answered.
-            if not self.is_closed:
-                now = monotonic()
-                self._connection.engine.reset_stream(self._stream_id, now)
-                self._over()
-                self._connection.settle(now)
+        if self._knows_peer_left and not self.is_closed and self._has_given_up(error):
+            # What the engine still says is not for the log: nobody is there to be answered.
+            now = monotonic()
+            self._connection.engine.reset_stream(self._stream_id, now)
+            self._over()
+            self._connection.settle(now)
             return
         super()._application_failed(error)
 

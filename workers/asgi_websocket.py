@@ -32,7 +32,7 @@ from ..protocols.websocket import (
     read_handshake,
 )
 from .connection import FLUSH_SIZE
-from .errors import ClientDisconnected, UnexpectedMessageError, is_failure
+from .errors import ClientDisconnected, UnexpectedMessageError, is_departure, is_failure
 from .supervision import DrainReason
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class WebSocketExchange:
         }
 
     def _application_failed(self, error: BaseException) -> None:
-        if isinstance(error, ClientDisconnected) and not self._is_sendable:
+        if is_departure(error) and not self._is_sendable:
             return
         logger.error("Error in the application: %s", self._name, exc_info=error)
         self._connection.server.count_error()

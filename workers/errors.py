@@ -37,6 +37,27 @@ class ClientDisconnected(OSError):
         super().__init__("the client has disconnected")
 
 
+def is_departure(error: BaseException) -> bool:
+    """Whether `error` is `ClientDisconnected`, or what a framework made of it, or a group of nothing else.
+
+    Frameworks raise a class of their own while they handle the first (Starlette: `ClientDisconnect`). A built-in class
+    that was raised there is a mistake in what handles it.
+    """
+    seen: list[BaseException] = []
+    present: BaseException | None = error
+    while present is not None and present not in seen:
+        if isinstance(present, ClientDisconnected):
+            return True
+        if isinstance(present, BaseExceptionGroup):
+            group = cast("BaseExceptionGroup[BaseException]", present)
+            return all(map(is_departure, group.exceptions))
+        if type(present).__module__ == "builtins":
+            return False
+        seen.append(present)
+        present = present.__cause__ or present.__context__
+    return False
+
+
 class LifespanTimeoutError(Exception):
     """The application did not complete a lifespan stage in time."""
 

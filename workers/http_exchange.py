@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from ..protocols.engine import NEVER
 from ..protocols.events import Fields, Request
 from .connection import FLUSH_SIZE
-from .errors import ClientDisconnected
+from .errors import ClientDisconnected, is_departure
 from .supervision import DrainReason
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class HTTPExchange:
 
     def _application_failed(self, error: BaseException | None) -> None:
         """The application raised, or returned without a complete response (`error` is None)."""
-        if self.is_closed and (error is None or isinstance(error, ClientDisconnected)):
+        if self.is_closed and self._has_given_up(error):
             return
         if error is not None:
             logger.error("Error in the application: %s", self._description, exc_info=error)
@@ -164,6 +164,15 @@ class HTTPExchange:
             self._answer(500)
         else:
             self._cut()
+
+    def _has_given_up(self, error: BaseException | None) -> bool:
+        """Whether the application, whose client is gone, ended for no other reason."""
+        if error is None or isinstance(error, ClientDisconnected):
+            return True
+        if is_departure(error):
+            logger.info("The client has left: %s (%r)", self._description, error)
+            return True
+        return False
 
     def _answer(self, status: int) -> None:
         """Answer without content instead of the application, and end the connection: what the client has sent

@@ -327,7 +327,10 @@ def test_disconnect_while_waiting(server: Any, leave: str) -> None:
 
 
 @pytest.mark.parametrize("leave", ["close", "reset", "end"])
-@pytest.mark.parametrize("path", ["/leave-unanswered", "/leave-between", "/leave-with-the-error"])
+@pytest.mark.parametrize(
+    "path",
+    ["/leave-unanswered", "/leave-between", "/leave-with-the-error", "/leave-with-an-error-of-its-own"],
+)
 def test_giving_up_after_a_disconnect_is_no_failure(server: Any, path: str, leave: str) -> None:
     key = f"{path[1:]}-{leave}"
     client = server.connect()
@@ -339,8 +342,17 @@ def test_giving_up_after_a_disconnect_is_no_failure(server: Any, path: str, leav
     if leave == "end":
         client.rest()
     assert server.get("/raise-early").status == 500
-    assert key not in (text := log_since(server, mark, "/raise-early"))
-    assert path not in text
+    text = log_since(server, mark, "/raise-early")
+    assert not [line for line in text.splitlines() if "ERROR" in line and path in line]
+
+
+def test_mistake_while_giving_up_is_a_failure(server: Any) -> None:
+    client = server.connect()
+    client.send(get("/leave-with-a-mistake?mistake"))
+    assert server.seen("mistake", bool) == ["waiting"]
+    mark = log_mark(server)
+    client.close()
+    assert "ZeroDivisionError" in log_since(server, mark, "ZeroDivisionError")
 
 
 @pytest.mark.parametrize("leave", ["close", "reset", "end"])

@@ -256,6 +256,25 @@ async def _leave_with_the_error(scope: Message, receive: Receive, send: Send) ->
     await _answer(send)
 
 
+class _LeftError(Exception):
+    pass
+
+
+async def _leave_with_an_error_of_its_own(scope: Message, receive: Receive, send: Send) -> None:
+    """As frameworks do."""
+    try:
+        await _leave_with_the_error(scope, receive, send)
+    except OSError:
+        raise _LeftError  # noqa: B904 - without a cause, as frameworks do
+
+
+async def _leave_with_a_mistake(scope: Message, receive: Receive, send: Send) -> None:
+    try:
+        await _leave_with_the_error(scope, receive, send)
+    except OSError:
+        raise ZeroDivisionError  # noqa: B904 - as mistakes happen
+
+
 async def _body_then_gone(scope: Message, receive: Receive, send: Send) -> None:
     seen = _seen[_key(scope)]
     seen.append("entered")
