@@ -65,6 +65,7 @@ class Engine(Protocol):
         wants_read: False while the engine has enough unread input (back-pressure, pipelining); the caller
             then stops reading from the transport.
         closing: what to do with the transport once `data_to_send()` is written.
+        fault: what the peer did wrong if that is why the connection ends, one line for the debug log; else empty.
         is_idle: no exchange is open and no part of a request has arrived.
     """
 
@@ -72,6 +73,7 @@ class Engine(Protocol):
     deadline: float
     wants_read: bool
     closing: Closing
+    fault: str
 
     @property
     def is_idle(self) -> bool: ...

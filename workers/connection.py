@@ -599,6 +599,9 @@ class Connection:
     # ---- the end
 
     def _finish(self, closing: Closing, now: float) -> None:
+        if fault := self.engine.fault:
+            self.engine.fault = ""
+            logger.debug("Connection with %s ended: %s", self.client, fault)
         if closing is _ABORT:
             self.abort()
         elif not self._pending and not self.is_lingering:

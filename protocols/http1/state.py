@@ -103,6 +103,7 @@ class ConnectionState:
         "closing",
         "deadline",
         "events",
+        "fault",
         "wants_read",
     )
 
@@ -113,6 +114,7 @@ class ConnectionState:
         self.deadline = now + parameters.keep_alive_timeout
         self.wants_read = True
         self.closing = Closing.OPEN
+        self.fault = ""
         self._parameters = parameters
         self._secure = secure
         self._reader = HeadReader(parameters, secure)
@@ -162,6 +164,7 @@ class ConnectionState:
         if self._open:
             self.events.append(StreamClosed(self._open))
         if self._is_invalid_preface():
+            self.fault = "it began with neither HTTP/1 nor the preface of HTTP/2"
             self._buffer.clear()
         elif self._open or self._reading is R_HEAD:
             method, target, version = rules.describe(self._request, self._buffer)

@@ -25,11 +25,7 @@ _ABANDONED_SECONDS = 60.0
 
 
 class ConnectionState:
-    """The lowest layer. Attributes without underscore are those of `Engine`.
-
-    Attributes:
-        fault: why the connection was ended, for the debug log; empty while it is well.
-    """
+    """The lowest layer. Attributes without underscore are those of `Engine`."""
 
     __slots__ = (
         "_abandoned",

@@ -104,6 +104,22 @@ def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(serve: Serve)
     assert client.rest() == b""
 
 
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"INVALID CONNECTION PREFACE\r\n\r\n", "neither HTTP/1 nor"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), "another frame than must come here"),
+    ],
+)
+def test_the_fault_of_a_peer_is_one_debug_line(serve: Serve, caplog: Any, data: bytes, fault: str) -> None:
+    client = serve(hello, loglevel="debug").connect()
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"):
+        client.send(data)
+        client.rest()
+    (line,) = [record.message for record in caplog.records if " ended: " in record.message]
+    assert fault in line
+
+
 def test_a_slow_head_is_answered_with_408(serve: Serve) -> None:
     client = serve(hello, keep_alive_timeout=0.1).connect()
     client.send(GET[:-4])

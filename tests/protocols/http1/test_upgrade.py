@@ -245,6 +245,7 @@ def test_an_invalid_preface_gets_no_answer(connect, cut) -> None:
     session = connect()
     session.say(b"INVALID CONNECTION PREFACE\r\n\r\n", cut)
     assert (session.output, session.refused, session.engine.closing) == (b"", [], Closing.AFTER_FLUSH)
+    assert session.engine.fault
 
 
 @pytest.mark.parametrize(
