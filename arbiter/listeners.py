@@ -84,7 +84,8 @@ class ListenerTable:
 
     def urls(self, settings: Settings) -> list[str]:
         """The real addresses of these settings' binds, such as http://127.0.0.1:8000."""
-        groups = [group for place in _places(settings) for group in self._places.get(place, [])]
+        places = self._own_places() if _makes_its_own(settings) else _places(settings)
+        groups = [group for place in places for group in self._places.get(place, [])]
         return [socket_url(one.sock, one.secure) for group in groups for one in group.listeners()[:1]]
 
     def keys(self) -> frozenset[int]:
@@ -135,10 +136,12 @@ class ListenerTable:
                 self._places[place] = switched or self._open(place, settings, slots, places)
             yield place
 
+    def _own_places(self) -> list[Place]:
+        return [place for place in self._places if place[0].text == "create_sockets"]
+
     def _made_by_config(self, settings: Settings) -> Iterator[Place]:
         """`Config.create_sockets` was overridden: its sockets are shared, and made only once."""
-        present = [place for place in self._places if place[0].text == "create_sockets"]
-        if present:
+        if present := self._own_places():
             yield from present
             return
         sockets = settings.config.create_sockets()

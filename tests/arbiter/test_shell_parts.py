@@ -19,7 +19,7 @@ from hypercorn.arbiter.scoreboard import Scoreboard
 from hypercorn.arbiter.watcher import Watch
 from hypercorn.config import Config
 from hypercorn.config.settings import Settings
-from hypercorn.config.sockets import BindError
+from hypercorn.config.sockets import BindError, socket_url
 from hypercorn.config.supervision import Drain, Draining, DrainReason, Failed, Failure, Ready, Retire
 from hypercorn.workers.supervision import Supervisor
 
@@ -295,6 +295,7 @@ class TestListeners:
         (listener,) = table.get(keys.shared)
         assert listener.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         assert listener.sock.getblocking() is False
+        assert table.urls(Own().resolve()) == [socket_url(listener.sock, False)]
         assert table.open(Own().resolve(), [3]).shared == keys.shared
         table.close_all()
 
