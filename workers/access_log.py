@@ -19,12 +19,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from time import localtime, strftime, time
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
-from urllib.parse import unquote
 
 from .log_targets import LogTarget
+from .logger_class import CustomAccessLog, makes_access_lines
 from .logs import (
     ACCESS,
-    DEFAULT_LOGGER_CLASS,
     DIRECTIVE,
     SecondStamp,
     access_logger,
@@ -35,7 +34,7 @@ from .logs import (
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
-    from .runtime import Runtime, Task
+    from .runtime import Runtime
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -124,7 +123,7 @@ def make_access_log(settings: Settings, runtime: Runtime) -> AccessLog | None:
     Raises:
         LogConfigurationError: the format of lines is wrong, or `statsd_host` is no host and port.
     """
-    if _has_custom_logger(settings):
+    if makes_access_lines(settings):
         return CustomAccessLog(settings, runtime)
     logger = access_logger(settings)
     log = None if logger is None else LineAccessLog(settings, logger)
@@ -371,75 +370,3 @@ def describe(record: AccessRecord) -> dict[str, Any]:
     if record.close_code is not None:
         facts["close_code"] = record.close_code
     return facts
-
-
-# ---- a logger class of the user's own
-
-
-def _has_custom_logger(settings: Settings) -> bool:
-    """Whether `logger_class` has its own idea of an access line."""
-    chosen = settings.logger_class
-    if chosen == DEFAULT_LOGGER_CLASS:
-        return False
-    logger: object = settings.config.log
-    # By the module that defines them, so that the facade need not be imported here.
-    methods = (getattr(type(logger), name, None) for name in ("access", "atoms"))
-    return any(method is not None and method.__module__ != "hypercorn.logging" for method in methods)
-
-
-class CustomAccessLog:
-    """Calls `access(request, response, request_time)` of the user's logger, a coroutine, in a task of its own."""
-
-    def __init__(self, settings: Settings, runtime: Runtime) -> None:
-        self._logger = settings.config.log
-        self._root_path = settings.root_path
-        self._spawn = runtime.spawn
-        self._tasks: set[Task] = set()
-
-    def log(self, record: AccessRecord) -> None:
-        if record.event == "close":
-            # Hypercorn's interface knows a WebSocket by its handshake only.
-            return
-        task: Task | None = None
-        is_over = False
-
-        async def call() -> None:
-            nonlocal is_over
-            try:
-                await self._logger.access(self._scope(record), _summary(record), record.duration)
-            except Exception:
-                # A border: the user's class may raise anything.
-                logging.getLogger("hypercorn.error").exception("Error in the logger class")
-            finally:
-                is_over = True
-                if task is not None:
-                    self._tasks.discard(task)
-
-        task = self._spawn(call)
-        if not is_over:
-            self._tasks.add(task)
-
-    def close(self) -> None:
-        """Nothing: what is being logged ends by itself."""
-
-    def _scope(self, record: AccessRecord) -> dict[str, Any]:
-        scope = {
-            "type": "http" if record.event == "request" else "websocket",
-            "asgi": {"version": "3.0"},
-            "http_version": record.http_version,
-            "scheme": record.scheme,
-            "path": unquote(record.raw_path.decode("latin-1")),
-            "raw_path": record.raw_path,
-            "query_string": record.query,
-            "root_path": self._root_path,
-            "headers": record.request_fields,
-            "client": record.client,
-            "server": record.server,
-        }
-        if record.event == "request":
-            scope["method"] = record.method
-        return scope
-
-
-def _summary(record: AccessRecord) -> dict[str, Any] | None:
-    return {"status": record.status, "headers": record.response_fields} if record.status else None

@@ -1,21 +1,24 @@
-"""Gives what is written to the error log to a logger class of the user's own, as Hypercorn does.
+"""Gives what is logged to a logger class of the user's own, as Hypercorn does.
 
-Such a class overrides coroutines: `async def exception(self, message, *args, **kwargs)`. While a server runs, each
-record for `hypercorn.error` is kept from its handlers and becomes a call of the method for its level; what that
-method logs in its turn, as Hypercorn's own methods do, goes to the handlers.
+Such a class overrides coroutines. `async def exception(self, message, *args, **kwargs)`: while a server runs, each
+record for `hypercorn.error` is kept from its handlers and becomes a call of the method for its level; what the class
+logs in its turn, as Hypercorn's own methods do, goes to the handlers. `async def access(self, request, response,
+request_time)` is called for each response.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from .logs import DEFAULT_LOGGER_CLASS, ERROR
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
+    from .access_log import AccessRecord
     from .runtime import Runtime, Task
 
 _METHODS = ("critical", "error", "warning", "info", "debug", "exception", "log")
@@ -26,24 +29,61 @@ _is_theirs: ContextVar[bool] = ContextVar("hypercorn_logger_class", default=Fals
 
 def hand_over(settings: Settings, runtime: Runtime) -> Callable[[], None]:
     """Begin, if `logger_class` overrides any of the methods; the function that ends it."""
-    if settings.logger_class == DEFAULT_LOGGER_CLASS:
+    if not _overrides(settings, _METHODS):
         return _nothing
-    logger = settings.config.log
-    if not any(_is_overridden(logger.__class__, name) for name in _METHODS):
-        return _nothing
-    detour = _Detour(logger, runtime)
+    detour = _Detour(settings.config.log, runtime)
     logging.getLogger(ERROR).addFilter(detour)
     return detour.close
 
 
-def _is_overridden(cls: object, name: str) -> bool:
+def makes_access_lines(settings: Settings) -> bool:
+    """Whether `logger_class` has its own idea of an access line."""
+    return _overrides(settings, ("access", "atoms"))
+
+
+def _overrides(settings: Settings, names: tuple[str, ...]) -> bool:
+    if settings.logger_class == DEFAULT_LOGGER_CLASS:
+        return False
+    chosen: Any = settings.config.log.__class__
+    methods = [getattr(chosen, name, None) for name in names]
     # By the module that defines it, so that the facade need not be imported here.
-    method: Any = getattr(cls, name, None)
-    return method is not None and method.__module__ not in ("hypercorn.logging", "hypercorn.statsd")
+    return any(method is not None and method.__module__ != "hypercorn.logging" for method in methods)
 
 
 def _nothing() -> None:
     """Nothing was begun."""
+
+
+class _Calls:
+    """Calls of the user's methods, each in a task of its own; what they raise is logged."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._tasks: set[Task] = set()
+
+    def start(self, method: Callable[[], Awaitable[None]]) -> None:
+        task: Task | None = None
+        is_over = False
+
+        async def call() -> None:
+            nonlocal is_over
+            _is_theirs.set(True)
+            try:
+                await method()
+            except Exception:
+                # A border: the user's class may raise anything.
+                logging.getLogger(ERROR).exception("Error in the logger class")
+            finally:
+                is_over = True
+                if task is not None:
+                    self._tasks.discard(task)
+
+        task = self._runtime.spawn(call)
+        if not is_over:
+            self._tasks.add(task)
+
+
+# ---- the error log
 
 
 class _Detour(logging.Filter):
@@ -53,7 +93,7 @@ class _Detour(logging.Filter):
         super().__init__()
         self._logger = logger
         self._runtime = runtime
-        self._tasks: set[Task] = set()
+        self._calls = _Calls(runtime)
         self._is_closed = False
 
     def close(self) -> None:
@@ -73,29 +113,11 @@ class _Detour(logging.Filter):
     def _call(self, record: logging.LogRecord) -> None:
         if self._is_closed:  # after the server's last task
             logging.getLogger(ERROR).callHandlers(record)
-            return
-        task: Task | None = None
-        is_over = False
-
-        async def call() -> None:
-            nonlocal is_over
-            _is_theirs.set(True)
-            try:
-                await _method(self._logger, record)
-            except Exception:
-                # A border: the user's class may raise anything.
-                logging.getLogger(ERROR).exception("Error in the logger class")
-            finally:
-                is_over = True
-                if task is not None:
-                    self._tasks.discard(task)
-
-        task = self._runtime.spawn(call)
-        if not is_over:
-            self._tasks.add(task)
+        else:
+            self._calls.start(lambda: _tell(self._logger, record))
 
 
-async def _method(logger: Any, record: logging.LogRecord) -> None:
+async def _tell(logger: Any, record: logging.LogRecord) -> None:
     """Call as Hypercorn does: the message is complete, and an exception is the one that is being handled."""
     message = record.getMessage()
     error = record.exc_info[1] if record.exc_info else None
@@ -110,3 +132,47 @@ async def _method(logger: Any, record: logging.LogRecord) -> None:
         await getattr(logger, record.levelname.lower())(message)
     else:
         await logger.log(record.levelno, message)
+
+
+# ---- access lines
+
+
+class CustomAccessLog:
+    """An access log that calls `access(request, response, request_time)` of the user's logger."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self._logger = settings.config.log
+        self._root_path = settings.root_path
+        self._calls = _Calls(runtime)
+
+    def log(self, record: AccessRecord) -> None:
+        # Hypercorn's interface knows a WebSocket by its handshake only.
+        if record.event != "close":
+            self._calls.start(
+                lambda: self._logger.access(self._scope(record), _summary(record), record.duration)
+            )
+
+    def close(self) -> None:
+        """Nothing: what is being logged ends by itself."""
+
+    def _scope(self, record: AccessRecord) -> dict[str, Any]:
+        scope = {
+            "type": "http" if record.event == "request" else "websocket",
+            "asgi": {"version": "3.0"},
+            "http_version": record.http_version,
+            "scheme": record.scheme,
+            "path": unquote(record.raw_path.decode("latin-1")),
+            "raw_path": record.raw_path,
+            "query_string": record.query,
+            "root_path": self._root_path,
+            "headers": record.request_fields,
+            "client": record.client,
+            "server": record.server,
+        }
+        if record.event == "request":
+            scope["method"] = record.method
+        return scope
+
+
+def _summary(record: AccessRecord) -> dict[str, Any] | None:
+    return {"status": record.status, "headers": record.response_fields} if record.status else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypercorn.config import Config
 from hypercorn.logging import Logger
+from hypercorn.statsd import StatsdLogger
 
 
 class Noting(Logger):
@@ -74,3 +75,20 @@ def test_untouched_methods_cost_no_detour(serve: Any, tmp_path: Path) -> None:
     log = tmp_path / "log"
     server = serve(failing, logger_class=Plain, loglevel="info", errorlog=str(log))
     assert f"[INFO] Running on http://127.0.0.1:{server.port}" in log.read_text()
+
+
+def test_a_statsd_logger_counts_requests_and_errors(serve: Any, tmp_path: Path) -> None:
+    sent: list[str] = []
+
+    class Counting(StatsdLogger):
+        async def _socket_send(self, message: bytes) -> None:
+            sent.append(message.decode().partition(":")[0])
+
+    server = serve(failing, logger_class=Counting, loglevel="info", errorlog=str(tmp_path / "log"))
+    client = server.connect()
+    client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert client.response()[0] == 500
+    server.stop()
+    server.join()
+    for name in ("hypercorn.log.exception", "hypercorn.requests", "hypercorn.request.status.500"):
+        assert sent.count(name) == 1
