@@ -2,8 +2,8 @@
 
 A line is one `write` (files are opened with O_APPEND), so several workers may share a target. Writing never
 raises into the server and never waits long: a pipe, socket or terminal that takes nothing is given
-`PATIENCE_S` once; until it takes bytes again, lines are dropped and counted, and the count is written first
-when it does. Files are followed across rotation: once a second the path is compared with what is open.
+`PATIENCE_S` once. Until it takes bytes again, and while the disk is full, lines are dropped and counted, and the
+count is written first when it does. Files are followed across rotation: once a second the path is compared with what is open.
 
 This module knows nothing of formats or settings.
 """
@@ -22,6 +22,10 @@ PATIENCE_S = 0.2
 _FOLLOW_INTERVAL_S = 1.0
 #: What a pipe that polls writable takes without blocking (POSIX PIPE_BUF).
 _CHUNK = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 512
+
+
+def _notice(dropped: int) -> bytes:
+    return f"({dropped} log lines were dropped here: the target took none)\n".encode()
 
 
 class LogTarget(logging.Handler):
@@ -68,6 +72,7 @@ class FileTarget(LogTarget, logging.FileHandler):
         self._owner = owner
         self._fd = -1
         self._follow_at = 0.0
+        self._dropped = 0
         self.reopen()
 
     def reopen(self) -> None:
@@ -109,7 +114,12 @@ class FileTarget(LogTarget, logging.FileHandler):
             self.reopen()
         elif time.monotonic() >= self._follow_at:
             self._follow()
-        os.write(self._fd, data)
+        try:
+            os.write(self._fd, _notice(self._dropped) + data if self._dropped else data)
+        except OSError:
+            self._dropped += 1
+            raise
+        self._dropped = 0
 
     def _follow(self) -> None:
         self._follow_at = time.monotonic() + _FOLLOW_INTERVAL_S
@@ -164,7 +174,7 @@ class StreamTarget(LogTarget, logging.StreamHandler[TextIO]):
             return False
         self._is_stalled = False
         if self._dropped:
-            notice = f"({self._dropped} log lines were dropped here: the target took none)\n".encode()
+            notice = _notice(self._dropped)
             self._dropped = 0
             if len(notice) + len(data) > _CHUNK:
                 os.write(self._fd, notice)

@@ -402,3 +402,31 @@ def test_wrong_logconfig(tmp_path: Path, name: str, text: str, said: str) -> Non
         configure(logconfig=str(tmp_path / name))
     with pytest.raises(logs.LogConfigurationError, match="there is no log configuration file"):
         configure(logconfig=str(tmp_path / "absent.json"))
+
+
+def test_a_file_that_took_nothing_for_a_while(tmp_path: Path) -> None:
+    # A FIFO that is full refuses a write as a full disk does, and can be emptied.
+    path = tmp_path / "log"
+    os.mkfifo(path)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    target = log_targets.FileTarget(str(path))
+    for _ in range(100):
+        target.write_line("x" * 4000)
+    kept = 0
+    while data := _read(reading):
+        kept += len(data)
+    target.write_line("back again")
+    target.write_line("and again")
+    text = os.read(reading, 65536).decode()
+    os.close(reading)
+    target.close()
+    dropped = 100 - kept // 4001
+    assert dropped > 0
+    assert text == f"({dropped} log lines were dropped here: the target took none)\nback again\nand again\n"
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except BlockingIOError:
+        return b""
