@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..protocols.events import Fields, Request
 from .connection import FLUSH_SIZE
-from .errors import ClientDisconnected, UnexpectedMessageError, is_failure
+from .errors import ClientDisconnected, UnexpectedMessageError, is_departure, is_failure
 from .file_part import FilePart, open_file
 from .http_exchange import BODY, COMPLETE, HEAD, TRAILERS, HTTPExchange
 
@@ -102,7 +102,8 @@ class ASGIExchange(HTTPExchange):
             server.exchange_ended(self)
 
     def _application_failed(self, error: BaseException | None) -> None:
-        if self._knows_peer_left and not self.is_closed and self._has_given_up(error):
+        if self._knows_peer_left and not self.is_closed and (error is None or is_departure(error)):
+            self._application_gave_up(error)
             # What the engine still says is not for the log: nobody is there to be answered.
             now = monotonic()
             self._connection.engine.reset_stream(self._stream_id, now)

@@ -151,7 +151,8 @@ class HTTPExchange:
 
     def _application_failed(self, error: BaseException | None) -> None:
         """The application raised, or returned without a complete response (`error` is None)."""
-        if self.is_closed and self._has_given_up(error):
+        if self.is_closed and (error is None or is_departure(error)):
+            self._application_gave_up(error)
             return
         if error is not None:
             logger.error("Error in the application: %s", self._description, exc_info=error)
@@ -165,14 +166,11 @@ class HTTPExchange:
         else:
             self._cut()
 
-    def _has_given_up(self, error: BaseException | None) -> bool:
-        """Whether the application, whose client is gone, ended for no other reason."""
-        if error is None or isinstance(error, ClientDisconnected):
-            return True
-        if is_departure(error):
+    def _application_gave_up(self, error: BaseException | None) -> None:
+        """The application has ended because its client is gone: no failure."""
+        if error is not None and not isinstance(error, ClientDisconnected):
+            # It may hide a mistake of the application after all.
             logger.info("The client has left: %s (%r)", self._description, error)
-            return True
-        return False
 
     def _answer(self, status: int) -> None:
         """Answer without content instead of the application, and end the connection: what the client has sent
