@@ -1,0 +1,361 @@
+"""A WebSocket of an application: between the session and the engine's stream, over HTTP/1.1 and HTTP/2, on every loop.
+
+The session (`protocols/websocket/`) knows the rules and bounds memory. `WebSocketTunnel` moves bytes between it and the
+engine's stream, and messages between it and the application:
+
+    engine stream  ->  data_received, receive_plain  ->  session  ->  receive()
+    engine stream  <-  _pump                         <-  session  <-  _send_message
+
+Back-pressure. The session stops reading when the application does not receive; what it has not read is not consumed, so
+the peer's window closes. Output leaves the session only while the stream takes it; the sender waits until then.
+
+It refuses to do: anything with the handshake, its refusal, and the application's call; `asgi_websocket.py` adds those.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from ..protocols.engine import NEVER, Closing, LocalProtocolError
+from ..protocols.websocket import Close, WebSocketSession
+from .connection import FLUSH_SIZE
+from .errors import ClientDisconnected
+from .supervision import DrainReason
+
+if TYPE_CHECKING:
+    from ..protocols.events import Fields, Request
+    from .connection import Connection
+    from .runtime import Event
+
+Message = dict[str, Any]
+
+#: Read for every message: a global costs less than an enumeration's attribute.
+_OPEN = Closing.OPEN
+
+#: Close codes of RFC 6455 §7.4.1 and the IANA registry that are chosen here.
+NORMAL = 1000
+GOING_AWAY = 1001
+ABNORMAL = 1006
+INTERNAL_ERROR = 1011
+SERVICE_RESTART = 1012
+
+
+class WebSocketTunnel:
+    """One WebSocket from its request to its end, without the application's call.
+
+    Attributes:
+        session: what follows the handshake; None before the application has accepted.
+        status: the status code of the answer to the handshake, 0 before.
+        response_fields: the fields that the application sent with it.
+        bytes_sent: bytes of frames, or of a denial response's content.
+        close_code: for the access log: None at the handshake, at the end the code that ended the WebSocket.
+        deadline: when `handle_deadline` wants to be called, or `NEVER`.
+        is_closed: the WebSocket has ended, or the peer left before it was accepted.
+        is_refused: the handshake was answered otherwise, and that answer is complete.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_disconnect",
+        "_drain_code",
+        "_early",
+        "_has_connected",
+        "_is_replying",
+        "_peer_left",
+        "_receive_event",
+        "_send_event",
+        "_session",
+        "_stream_id",
+        "bytes_sent",
+        "close_code",
+        "deadline",
+        "is_closed",
+        "is_refused",
+        "request",
+        "response_fields",
+        "started_at",
+        "status",
+    )
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self.request = request
+        self._stream_id = request.stream_id
+        self._session: WebSocketSession | None = None
+        #: What came before the handshake was answered; the window bounds it, since it is not consumed.
+        self._early: list[bytes] = []
+        self._has_connected = False
+        #: The application has not sent anything since it had the last message that was there.
+        self._is_replying = False
+        self._disconnect: Message | None = None
+        self._drain_code = 0
+        self._peer_left = False
+        self._receive_event: Event | None = None
+        self._send_event: Event | None = None
+        self.is_closed = False
+        self.is_refused = False
+        self.bytes_sent = 0
+        self.close_code: int | None = None
+        self.deadline = NEVER
+        self.response_fields: Fields = []
+        self.started_at = monotonic()
+        self.status = 0
+
+    def _begin(self, session: WebSocketSession, now: float) -> None:
+        """The handshake is done."""
+        connection = self._connection
+        self._session = session
+        if self.request.http_version != "2":
+            connection.tunnel = self
+        connection.server.log_exchange(connection, self, now)
+        early, self._early = self._early, []
+        for data in early:
+            session.receive_data(data, now)
+        if self._peer_left:
+            session.receive_eof(now)
+        if self._drain_code:
+            session.close(self._drain_code, "", now, tell=True)
+        self._pump(now)
+        connection.flush_soon()
+
+    # ---- receive()
+
+    async def receive(self) -> Message:
+        """The ASGI `receive` callable."""
+        if not self._has_connected:
+            self._has_connected = True
+            return {"type": "websocket.connect"}
+        while True:
+            if self._disconnect is not None:
+                return self._disconnect
+            session = self._session
+            if session is not None:
+                now = monotonic()
+                message = session.next_message(now)
+                self._is_replying = not session.has_more
+                if session.taken or session.unsent or session.closing is not _OPEN:
+                    # It went on reading.
+                    self._pump(now)
+                    self._connection.flush_soon()
+                if message is not None:
+                    return self._as_event(message)
+            elif self.is_closed or self._peer_left or self.is_refused:
+                return self._as_event(Close(ABNORMAL, ""))
+            event = self._receive_event
+            if event is None:
+                event = self._receive_event = self._connection.runtime.make_event()
+            await event.wait()
+
+    def _as_event(self, message: str | bytes | Close) -> Message:
+        if type(message) is bytes:
+            return {"type": "websocket.receive", "bytes": message, "text": None}
+        if type(message) is str:
+            return {"type": "websocket.receive", "bytes": None, "text": message}
+        assert isinstance(message, Close)  # nothing else is left
+        self._disconnect = {"type": "websocket.disconnect", "code": message.code, "reason": message.reason}
+        return self._disconnect
+
+    def _wake_receiver(self) -> None:
+        if (event := self._receive_event) is not None:
+            self._receive_event = None
+            event.set()
+
+    # ---- send()
+
+    def _send_message(self, message: Message) -> bool:
+        """Give a message to the stream; True when it has not gone out and the sender must wait."""
+        session = self._session
+        assert session is not None  # in this state
+        if self.is_closed or not session.is_open:
+            raise ClientDisconnected
+        data = message.get("text")
+        if data is None:
+            data = message.get("bytes")
+            if data is None:
+                raise LocalProtocolError("a websocket.send message has neither text nor bytes")
+            if type(data) is not bytes:
+                data = bytes(data)
+        elif not isinstance(data, str):
+            raise LocalProtocolError("the text of a websocket.send message is not a string")
+        frame = session.encode(data)
+        connection = self._connection
+        if self._is_replying:
+            # The peer probably waits for just this. What is sent next has to wait for the end of the turn.
+            self._is_replying = False
+            if connection.tunnel is self and not session.unsent and connection.send_at_once(frame):
+                self.bytes_sent += len(frame)
+                return connection.is_blocked or self.is_closed
+        session.send_frame(frame)
+        now = monotonic()
+        self._pump(now)
+        if connection.unflushed >= FLUSH_SIZE:
+            connection.settle(now)
+        else:
+            connection.flush_soon()
+        if session.unsent or connection.is_blocked:
+            return True
+        return not connection.engine.can_send(self._stream_id)
+
+    def _close(self, message: Message) -> None:
+        session = self._session
+        assert session is not None  # in this state
+        code = message.get("code")
+        now = monotonic()
+        session.close(NORMAL if code is None else int(code), message.get("reason") or "", now)
+        self._pump(now)
+        self._connection.flush_soon()
+
+    async def _wait_writable(self) -> None:
+        connection = self._connection
+        while not self.is_closed:
+            held = self._session is not None and self._session.unsent
+            if not held and not connection.is_blocked and connection.engine.can_send(self._stream_id):
+                return
+            event = self._send_event
+            if event is None:
+                event = self._send_event = connection.make_event()
+            await event.wait()
+        raise ClientDisconnected
+
+    def _wake_senders(self) -> None:
+        if (event := self._send_event) is not None:
+            self._send_event = None
+            event.set()
+
+    # ---- between the session and the stream
+
+    def _pump(self, now: float) -> None:
+        """Move what the session has ready to the stream, tell the engine what was read, obey its end."""
+        session = self._session
+        if session is None or self.is_closed:
+            return
+        connection = self._connection
+        engine = connection.engine
+        stream_id = self._stream_id
+        while session.unsent and not connection.is_blocked and engine.can_send(stream_id):
+            data = session.data_to_send(now)
+            engine.send_data(stream_id, data, False, now)
+            self.bytes_sent += len(data)
+            connection.unflushed += len(data)
+        if session.taken:
+            engine.consume(stream_id, session.taken, now)
+            session.taken = 0
+        self.deadline = session.deadline
+        if session.closing is not _OPEN:
+            self._end_stream(session, now)
+
+    def _end_stream(self, session: WebSocketSession, now: float) -> None:
+        """Do with the stream what the session says, once its last output is out."""
+        engine = self._connection.engine
+        if session.closing is Closing.ABORT:
+            engine.reset_stream(self._stream_id, now)
+        elif session.unsent:
+            return
+        else:
+            engine.send_data(self._stream_id, b"", True, now)
+        self._over(now)
+
+    def _over(self, now: float) -> None:
+        """Nothing is sent or received on the stream from here on."""
+        if self.is_refused or self.is_closed:
+            return
+        session = self._session
+        if session is None:
+            self.is_refused = True
+        else:
+            self.is_closed = True
+            self.close_code = session.ended.code if session.ended is not None else ABNORMAL
+        self.deadline = NEVER
+        connection = self._connection
+        connection.exchange_over(self._stream_id)
+        connection.server.log_exchange(connection, self, now)
+        self._wake_receiver()
+        self._wake_senders()
+        connection.settle(now)
+
+    # ---- from the connection
+
+    def receive_plain(self, data: bytes) -> bool:
+        """Take a read of an HTTP/1.1 connection past the engine; see `connection.Tunnel`."""
+        session = self._session
+        if session is None or not session.receive_plain(data):
+            return False
+        if (event := self._receive_event) is not None and session.has_more:
+            self._receive_event = None
+            event.set()
+        return True
+
+    def data_received(self, data: bytes, end_stream: bool) -> None:
+        """A piece of the tunnel has arrived."""
+        session = self._session
+        if session is None:
+            if data:
+                self._early.append(data)
+            if end_stream:
+                self.peer_left()
+            return
+        now = monotonic()
+        if data:
+            session.receive_data(data, now)
+        if end_stream:
+            session.receive_eof(now)
+        if session.unsent or session.closing is not _OPEN:
+            self._pump(now)
+        elif session.taken:
+            self._connection.engine.consume(self._stream_id, session.taken, now)
+            session.taken = 0
+        self.deadline = session.deadline
+        if (event := self._receive_event) is not None:
+            self._receive_event = None
+            event.set()
+
+    def trailers_received(self, fields: Fields) -> None:
+        """A tunnel has no trailers; where a peer sends some, its side has ended."""
+        self.data_received(b"", True)
+
+    def peer_left(self) -> None:
+        """The peer has closed its side. Without a Close frame that is the end (RFC 6455 §7.1.5: 1006)."""
+        self._peer_left = True
+        if self._session is not None:
+            now = monotonic()
+            self._session.receive_eof(now)
+            self._pump(now)
+        self._wake_receiver()
+
+    def closed(self) -> None:
+        """The stream is gone; what was received before can still be read."""
+        if self.is_closed or self.is_refused:
+            return
+        now = monotonic()
+        if self._session is None:
+            self.is_closed = True
+            self._connection.exchange_over(self._stream_id)
+            self._connection.server.log_exchange(self._connection, self, now)
+            self._wake_receiver()
+            self._wake_senders()
+        else:
+            self._session.receive_eof(now)
+            self._over(now)
+
+    def writable(self) -> None:
+        """Output has drained."""
+        self._pump(monotonic())
+        self._wake_senders()
+
+    def handle_deadline(self, now: float) -> None:
+        """A ping is due, or the peer has not answered in time."""
+        if self._session is not None:
+            self._session.handle_deadline(now)
+            self._pump(now)
+            self._wake_receiver()
+
+    def drain(self, reason: DrainReason) -> None:
+        """The server is about to stop: peer and application are told, the application gets time to finish."""
+        self._drain_code = SERVICE_RESTART if reason is DrainReason.REPLACE else GOING_AWAY
+        session = self._session
+        if session is not None and not self.is_closed:
+            now = monotonic()
+            session.close(self._drain_code, "", now, tell=True)
+            self._pump(now)
+            self._wake_receiver()
