@@ -34,6 +34,10 @@ def default_thread_count() -> int:
 class Threads:
     """A pool of at most `size` threads; the first is started by the first job.
 
+    Attributes:
+        size: how many threads there may be.
+        jobs: those that no thread has begun yet; to be looked at only.
+
     The threads end when `close` is called, or when the pool is no longer referenced; what they are doing they
     finish. All methods are called in the loop's thread.
 
@@ -49,18 +53,14 @@ class Threads:
         self._name = name
         self._call_soon = call_soon
         self._work = _Work(signal)
+        self.jobs = self._work.jobs
         self._started = 0
         self._is_due = False
         self.close = weakref.finalize(self, self._work.stop)
 
-    @property
-    def waiting(self) -> int:
-        """How many jobs no thread has begun yet."""
-        return len(self._work.jobs)
-
     def submit(self, job: Job) -> None:
         """Run `job` in a thread; it must not raise."""
-        self._work.jobs.append(job)
+        self.jobs.append(job)
         if not self._is_due:
             self._is_due = True
             self._call_soon(self.attend)

@@ -13,6 +13,7 @@ import io
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +24,7 @@ from .errors import ClientDisconnected
 from .file_part import FilePart
 from .http_exchange import COMPLETE, HEAD, HTTPExchange
 from .threads import Threads, default_thread_count
-from .wsgi_call import Call
+from .wsgi_call import Call, Outbox
 from .wsgi_environ import Environ, Environs, constant_environ
 from .wsgi_input import RequestBody, RequestBodyTooLarge
 
@@ -69,10 +70,14 @@ class WSGIApplication:
         self.threads = Threads(
             settings.threads or default_thread_count(), "hypercorn-wsgi", runtime.call_soon, self._signal
         )
-        self._waiting_limit = max(WAITING_AT_LEAST, WAITING_PER_THREAD * self.threads.size)
+        #: Requests that no thread has begun yet.
+        self.waiting = self.threads.jobs
+        self.waiting_limit = max(WAITING_AT_LEAST, WAITING_PER_THREAD * self.threads.size)
         self._root = settings.root_path.encode().decode("latin-1")
         self._posted: deque[WSGIExchange] = deque()
         self._is_signalled = False
+        #: Makes what serves a request.
+        self.make_exchange: Callable[[Connection, Request], WSGIExchange] = partial(WSGIExchange, self)
         self._constant_environ = constant_environ(
             f"hypercorn/{__version__}", self.threads.size, settings.workers
         )
@@ -88,18 +93,9 @@ class WSGIApplication:
             await receive()
             await send({"type": "websocket.close"})
 
-    def make_exchange(self, connection: Connection, request: Request) -> WSGIExchange:
-        """What serves `request`."""
-        return WSGIExchange(self, connection, request)
-
     def close(self) -> None:
         """End the threads, each after what it is doing."""
         self.threads.close()
-
-    @property
-    def is_overloaded(self) -> bool:
-        """Far too many requests wait for a thread."""
-        return self.threads.waiting >= self._waiting_limit
 
     def environ(self, connection: Connection, request: Request) -> Environ | None:
         """The environ for `request`, without `wsgi.input`; None if its path is not below `root_path`."""
@@ -117,7 +113,8 @@ class WSGIApplication:
             ClientDisconnected: the loop is no more.
         """
         self._posted.append(exchange)
-        self._signal()
+        if not self._is_signalled:
+            self._signal()
 
     def _signal(self) -> None:
         # One signal serves all that post until the loop has its turn.
@@ -168,12 +165,12 @@ class WSGIExchange(HTTPExchange):
         environ = wsgi.environ(self._connection, request)
         if environ is None:
             self._refuse(404)
-        elif int(environ.get("CONTENT_LENGTH") or 0) > wsgi.max_body_size:
-            self._refuse(413)
-        elif wsgi.is_overloaded:
+        elif len(wsgi.waiting) >= wsgi.waiting_limit:
             self._refuse(503)
         elif request.end_stream:
             self._begin_call(environ, io.BytesIO())
+        elif int(environ.get("CONTENT_LENGTH", 0)) > wsgi.max_body_size:
+            self._refuse(413)
         elif request.expects_continue:
             # Whoever reads first makes the 100 (Continue) go out: that is up to the application.
             self._unasked = 0
@@ -248,7 +245,10 @@ class WSGIExchange(HTTPExchange):
         has_ended = call.has_ended
         try:
             if not self.is_closed:
-                self._send_posted(call)
+                if call.outbox or self._file is not None:
+                    self._send_posted(call, call.outbox)
+                if call.answer is not None and not call.outbox:
+                    self._send_answer(call, call.answer)
         except LocalProtocolError as error:
             # Kept for the end, when the thread has stopped too.
             call.failure = call.failure or error
@@ -260,15 +260,23 @@ class WSGIExchange(HTTPExchange):
         if has_ended and (call.is_gone or self._state is COMPLETE or not (call.outbox or self._file)):
             self._end(call)
 
-    def _send_posted(self, call: Call) -> None:
+    def _send_answer(self, call: Call, content: bytes) -> None:
+        """Send a whole response, which is most of them."""
+        call.answer = None
+        now = monotonic()
+        self._begin_response(call.status, call.fields, now)
+        self._connection.engine.send_data(self._stream_id, content, True, now)
+        self.bytes_sent = len(content)
+        self._complete(now)
+
+    def _send_posted(self, call: Call, outbox: Outbox | None) -> None:
         connection = self._connection
-        outbox = call.outbox
         now = monotonic()
         if self._file is not None:
             if self._file.left:
                 return
             self._file_sent(now)
-        elif not outbox or call.is_gone:
+        if not outbox or call.is_gone:
             return
         while outbox and not connection.is_blocked and connection.engine.can_send(self._stream_id):
             content, is_last = outbox.popleft()
@@ -314,7 +322,8 @@ class WSGIExchange(HTTPExchange):
 
     def writable(self) -> None:
         """Output has drained."""
-        if self._call is not None and (self._call.outbox or self._file is not None):
+        call = self._call
+        if call is not None and (call.outbox or self._file is not None):
             self.pump()
 
     # ---- the end
@@ -364,7 +373,7 @@ class WSGIExchange(HTTPExchange):
     def _stop_call(self, call: Call) -> None:
         """Nobody takes what the call gives: its thread learns it."""
         call.leave()
-        for content, _ in call.outbox:
+        for content, _ in call.outbox or ():
             if isinstance(content, FilePart):
                 content.close()
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeAlias, cast
@@ -17,10 +16,16 @@ from .wsgi_environ import Environ, FileWrapper
 
 logger = logging.getLogger("hypercorn.error")
 
+Outbox: TypeAlias = "deque[tuple[bytes | FilePart | list[bytes], bool]]"
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
 #: Bytes that an application may be ahead of its client; then its thread waits.
 HIGH_WATER = 128 * 1024
+
+#: Statuses whose responses have no content, so that there is no length of it to tell.
+_WITHOUT_LENGTH = frozenset((204, 304))
+
+_NOT_STARTED = "the WSGI application has not called start_response()"
 
 #: Fields of one connection (RFC 9110 §7.6.1), which PEP 3333 forbids to applications; `connection` itself is
 #: left to the engine.
@@ -39,6 +44,7 @@ class Call:
     Attributes:
         outbox: for the loop to take: pieces of content, each with whether it is the last; the `Link` values of early
             hints.
+        answer: all of the content, where the loop is to see no part of it before the rest; behind the outbox.
         status, fields: of the response; final once a piece of content is in the outbox.
         has_ended: the thread has done with the call, and posts nothing more.
         failure: what the application raised, or what made its response impossible.
@@ -48,6 +54,8 @@ class Call:
     # What most requests never change stands here once, instead of being written for each.
     status = 0
     fields: list[tuple[bytes, bytes]]
+    outbox: Outbox | None = None
+    answer: bytes | None = None
     has_ended = False
     failure: BaseException | None = None
     is_gone = False
@@ -73,7 +81,6 @@ class Call:
         self._notify = notify
         self._takes_files = takes_files
         self._is_head = environ["REQUEST_METHOD"] == "HEAD"
-        self.outbox: deque[tuple[bytes | FilePart | list[bytes], bool]] = deque()
         environ["wsgi.early_hints"] = self.early_hints
 
     # ---- the loop's side
@@ -111,8 +118,10 @@ class Call:
         environ["wsgi.errors"].flush()
         self._environ = {}  # it refers to this object
         self.has_ended = True
-        with suppress(ClientDisconnected):  # the loop is no more: nobody is left to be told
+        try:  # noqa: SIM105 - costs nothing
             self._notify()
+        except ClientDisconnected:
+            pass  # the loop is no more: nobody is left to be told
 
     def _call_application(self) -> None:
         result = self._application(self._environ, self.start_response)
@@ -161,7 +170,7 @@ class Call:
         """`wsgi.early_hints`: send the `Link` fields of `headers` now, with a 103 (RFC 8297)."""
         links = [value.encode("latin-1") for name, value in headers if name.lower() == "link"]
         if links and not self._head_is_posted:
-            self.outbox.append((links, False))
+            self._append(links, False)
             self._notify()
 
     def _write_imperatively(self, data: object) -> None:
@@ -200,14 +209,21 @@ class Call:
 
     def _finish(self, body: bytes) -> None:
         """Hand over the end of the body, or all of it."""
+        if not self.status:
+            raise RuntimeError(_NOT_STARTED)
         if self._announced is not None:
             if len(body) > self._announced:
                 logger.error("The WSGI application gives more than the Content-Length that it announced")
                 body = body[: self._announced]
-        elif not self._head_is_posted and _may_have_length(self.status) and (body or not self._is_head):
+        elif not self._head_is_posted and self.status not in _WITHOUT_LENGTH and (body or not self._is_head):
             self.fields.append((b"content-length", b"%d" % len(body)))
         self._is_complete = True
-        self._post(b"" if self._is_head else body, len(body))
+        if self._is_head:
+            body = b""
+        if self._head_is_posted:
+            self._post(body, len(body))
+        else:
+            self.answer = body
 
     def _finish_with_file(self, wrapper: FileWrapper) -> bool:
         """Hand over what is left of a file, for the loop to send; False where it has to be read.
@@ -236,10 +252,15 @@ class Call:
 
     def _post(self, content: bytes | FilePart, size: int) -> None:
         if not self.status:
-            raise RuntimeError("the WSGI application has not called start_response()")
+            raise RuntimeError(_NOT_STARTED)
         self._head_is_posted = True
         self._posted += size
-        self.outbox.append((content, self._is_complete))
+        self._append(content, self._is_complete)
+
+    def _append(self, item: bytes | FilePart | list[bytes], is_last: bool) -> None:
+        if self.outbox is None:
+            self.outbox = deque()
+        self.outbox.append((item, is_last))
 
     def _wait_for_room(self) -> None:
         if self._posted - self._taken < HIGH_WATER:
@@ -257,10 +278,6 @@ def _as_failure(error: BaseException) -> Exception:
     failure = RuntimeError(f"the application raised {type(error).__name__}")
     failure.__cause__ = error
     return failure
-
-
-def _may_have_length(status: int) -> bool:
-    return status not in (204, 304)
 
 
 def _may_have_content(status: int) -> bool:

@@ -257,7 +257,8 @@ class ErrorLog(io.TextIOBase):
     """`wsgi.errors`: each line becomes one record of the error log. Shared by all threads."""
 
     def __init__(self) -> None:
-        self._unfinished = threading.local()
+        #: Lines without their end yet, by thread.
+        self._unfinished: dict[int, str] = {}
 
     def writable(self) -> bool:
         """True."""
@@ -265,14 +266,15 @@ class ErrorLog(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Log the complete lines; what follows the last line end waits for more, or for `flush`."""
-        *lines, rest = (getattr(self._unfinished, "text", "") + text).split("\n")
-        self._unfinished.text = rest
+        thread = threading.get_ident()
+        *lines, rest = (self._unfinished.pop(thread, "") + text).split("\n")
+        if rest:
+            self._unfinished[thread] = rest
         for line in lines:
             logger.error("%s", line)
         return len(text)
 
     def flush(self) -> None:
         """Log what this thread has written since its last line end. Also at the end of each request."""
-        if rest := getattr(self._unfinished, "text", ""):
-            self._unfinished.text = ""
+        if self._unfinished and (rest := self._unfinished.pop(threading.get_ident(), "")):
             logger.error("%s", rest)

@@ -65,10 +65,10 @@ def test_jobs_that_wait_get_a_thread_each() -> None:
     jobs.await_begun(2)
     loop.pool.attend()
     jobs.await_begun(1)
-    assert loop.pool.waiting == 2
+    assert len(loop.pool.jobs) == 2
     jobs.let_go(5)
     assert len(set(jobs.threads)) == 3
-    assert loop.pool.waiting == 0
+    assert not loop.pool.jobs
     loop.pool.close()
 
 
