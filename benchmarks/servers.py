@@ -162,10 +162,14 @@ def _waitress(port: int, certificate: Certificate | None) -> list[str]:
     return ["--listen", f"127.0.0.1:{port}", "--threads", str(_THREADS), "wsgi_app:app"]
 
 
-def _granian_wsgi(port: int, certificate: Certificate | None) -> list[str]:
-    # Its default is one thread for the application, with which it needs least.
-    command = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    return [*command, "--log-level", "warning", "wsgi_app:app"]
+def _granian_wsgi(*options: str) -> Callable[[int, Certificate | None], list[str]]:
+    # Without options it may start as many threads for the application as half its backlog, 512, and starts one for
+    # each request that finds the others busy: for 32 connections 40 to 80.
+    def arguments(port: int, certificate: Certificate | None) -> list[str]:
+        command = ["--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        return [*command, "--log-level", "warning", *options, "wsgi_app:app"]
+
+    return arguments
 
 
 #: What a WSGI server gets as its pool: as many as ours makes by default.
@@ -217,18 +221,39 @@ SERVERS = (
     ),
     Server("gunicorn asgi, h2c", "peers", "gunicorn", _gunicorn_h2c, frozenset({"h2c"}), "gunicorn"),
     Server("granian", "peers", "granian", _granian, _ALL, "granian"),
-    Server(OURS, "ours", "hypercorn", _hypercorn("uvloop", "wsgi:wsgi_app:app"), _WSGI, "hypercorn"),
-    Server(
-        "this server, asyncio",
-        "ours",
-        "hypercorn",
-        _hypercorn("asyncio", "wsgi:wsgi_app:app"),
-        _WSGI,
-        "hypercorn",
+    *(
+        Server(
+            f"this server, {loop}",
+            "ours",
+            "hypercorn",
+            _hypercorn(loop, "wsgi:wsgi_app:app", _LASTING),
+            _WSGI,
+            "hypercorn",
+        )
+        for loop in ("uvloop", "asyncio", "trio")
+    ),
+    *(
+        Server(
+            f"hypercorn, {loop}",
+            "hypercorn",
+            "hypercorn",
+            _hypercorn(loop, "wsgi:wsgi_app:app"),
+            _WSGI,
+            "hypercorn",
+        )
+        for loop in ("uvloop", "trio")
     ),
     Server("gunicorn gthread", "peers", "gunicorn", _gthread, _WSGI, "gunicorn"),
     Server("waitress", "peers", "waitress-serve", _waitress, _WSGI, "waitress"),
-    Server("granian", "peers", "granian", _granian_wsgi, _WSGI, "granian"),
+    Server("granian", "peers", "granian", _granian_wsgi(), _WSGI, "granian"),
+    Server(
+        f"granian, {_THREADS} threads",
+        "peers",
+        "granian",
+        _granian_wsgi("--blocking-threads", str(_THREADS)),
+        _WSGI,
+        "granian",
+    ),
 )
 
 

@@ -101,6 +101,23 @@ class TestEnviron:
         assert "HTTP_PROXY" not in got
         assert "HTTP_CONTENT_TYPE" not in got
 
+    def test_each_request_has_its_own(self, serve: Callable[..., Any]) -> None:
+        seen: list[Environ] = []
+
+        def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            seen.append(environ.copy())
+            environ.clear()
+            start_response(OK, [])
+            return []
+
+        client = serve(app).connect()
+        for query, field in [(b"?1", b"one"), (b"", b"one"), (b"?3", b"three")]:
+            client.send(b"GET /a" + query + b" HTTP/1.1\r\nhost: a\r\nx-field: " + field + b"\r\n\r\n")
+            assert client.response()[0] == 200
+        assert [environ["HTTP_X_FIELD"] for environ in seen] == ["one", "one", "three"]
+        assert [environ["QUERY_STRING"] for environ in seen] == ["1", "", "3"]
+        assert [environ["REQUEST_URI"] for environ in seen] == ["/a?1", "/a", "/a?3"]
+
     def test_path_that_is_no_utf8(self, serve: Callable[..., Any]) -> None:
         app = Recorder()
         client = serve(app).connect()
@@ -619,6 +636,27 @@ class TestStreaming:
             client.send(GET)
         names = [client.response()[2] for client in clients]
         assert len(set(names)) == 2
+
+    def test_a_slow_call_does_not_hold_up_a_quick_one(self, serve: Callable[..., Any]) -> None:
+        go_on = threading.Event()
+
+        def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            if environ["PATH_INFO"] == "/slow":
+                assert go_on.wait(10)
+            start_response(OK, [])
+            return [environ["PATH_INFO"].encode()]
+
+        server = serve(app, threads=3)
+        slow = [server.connect() for _ in range(2)]
+        quick = server.connect()
+        for client in slow:
+            client.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        for _ in range(50):
+            quick.send(GET)
+            assert quick.response()[2] == b"/a"
+        go_on.set()
+        for client in slow:
+            assert client.response()[2] == b"/slow"
 
     def test_the_answer_in_progress_survives_a_graceful_stop(self, serve: Callable[..., Any]) -> None:
         running = threading.Event()
