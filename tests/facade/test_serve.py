@@ -19,9 +19,9 @@ import uvloop
 
 import hypercorn.asyncio
 import hypercorn.trio
-from hypercorn.asyncio.run import worker_serve
+from hypercorn.asyncio import worker_serve
 from hypercorn.config import BindError, Config, ConfigError, Sockets
-from hypercorn.trio.run import worker_serve as trio_worker_serve
+from hypercorn.trio import worker_serve as trio_worker_serve
 from hypercorn.utils import LifespanFailureError, ShutdownError, wrap_app
 from hypercorn.workers.application import ApplicationError
 from hypercorn.workers.logs import LogConfigurationError

@@ -9,9 +9,9 @@ import trio
 
 from ..config import Config
 from ..workers.embedding import Embedded, classify_for_serving
-from .run import serve_embedded
+from .run import serve_embedded, worker_serve
 
-__all__ = ["serve"]
+__all__ = ["serve", "worker_serve"]
 
 
 async def serve(
