@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from .logs import DEFAULT_LOGGER_CLASS, ERROR
+from .logs import ACCESS, DEFAULT_LOGGER_CLASS, ERROR
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -28,26 +28,41 @@ _is_theirs: ContextVar[bool] = ContextVar("hypercorn_logger_class", default=Fals
 
 
 def hand_over(settings: Settings, runtime: Runtime) -> Callable[[], None]:
-    """Begin, if `logger_class` overrides any of the methods; the function that ends it."""
-    if not _overrides(settings, _METHODS):
+    """Begin, if `logger_class` has its own way to log; the function that ends it."""
+    if settings.logger_class == DEFAULT_LOGGER_CLASS:
         return _nothing
-    detour = _Detour(settings.config.log, runtime)
+    logger = settings.config.log
+    usual = _usual_logger(settings.errorlog, ERROR)
+    if not _overrides(logger, _METHODS) and getattr(logger, "error_logger", usual) is usual:
+        return _nothing
+    detour = _Detour(logger, runtime)
     logging.getLogger(ERROR).addFilter(detour)
     return detour.close
 
 
 def makes_access_lines(settings: Settings) -> bool:
-    """Whether `logger_class` has its own idea of an access line."""
-    return _overrides(settings, ("access", "atoms"))
-
-
-def _overrides(settings: Settings, names: tuple[str, ...]) -> bool:
+    """Whether `logger_class` has its own idea of an access line, or of where it goes."""
     if settings.logger_class == DEFAULT_LOGGER_CLASS:
         return False
-    chosen: Any = settings.config.log.__class__
+    logger = settings.config.log
+    usual = _usual_logger(settings.accesslog, ACCESS)
+    return (
+        _overrides(logger, ("access", "atoms"))
+        or getattr(logger, "access_logger", usual) is not usual
+        or getattr(logger, "access_log_format", settings.access_log_format) != settings.access_log_format
+    )
+
+
+def _overrides(logger: Any, names: tuple[str, ...]) -> bool:
+    chosen: Any = logger.__class__
     methods = [getattr(chosen, name, None) for name in names]
     # By the module that defines it, so that the facade need not be imported here.
     return any(method is not None and method.__module__ != "hypercorn.logging" for method in methods)
+
+
+def _usual_logger(target: logging.Logger | str | None, name: str) -> logging.Logger | None:
+    """What `hypercorn.logging.Logger` writes to; a class may put another in its place when it is made."""
+    return logging.getLogger(name) if isinstance(target, str) else target
 
 
 def _nothing() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hypercorn.config import Config
 from hypercorn.logging import Logger
@@ -43,13 +44,13 @@ async def failing(scope: Any, receive: Any, send: Any) -> None:
 def test_overridden_methods_are_called(serve: Any, tmp_path: Path) -> None:
     made: list[Noting] = []
 
-    class Kept(Noting):
+    class Made(Noting):
         def __init__(self, config: Config) -> None:
             super().__init__(config)
             made.append(self)
 
     log = tmp_path / "log"
-    server = serve(failing, logger_class=Kept, loglevel="info", errorlog=str(log))
+    server = serve(failing, logger_class=Made, loglevel="info", errorlog=str(log))
     for path in ("/", "/oneself"):
         client = server.connect()
         client.send(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
@@ -75,6 +76,52 @@ def test_untouched_methods_cost_no_detour(serve: Any, tmp_path: Path) -> None:
     log = tmp_path / "log"
     server = serve(failing, logger_class=Plain, loglevel="info", errorlog=str(log))
     assert f"[INFO] Running on http://127.0.0.1:{server.port}" in log.read_text()
+
+
+class Kept(logging.Handler):
+    """Keeps what is logged in the class."""
+
+    lines: ClassVar[list[str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.name} {record.getMessage()}")
+
+
+class Elsewhere(Logger):
+    """Only puts other loggers into place."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.access_logger = None
+        self.error_logger = logging.Logger("elsewhere", logging.INFO)  # noqa: LOG001 - nobody else has it
+        self.error_logger.addHandler(Kept())
+
+
+class Mutating(Logger):
+    """Decides about the access log when it is made."""
+
+    def __init__(self, config: Config) -> None:
+        config.accesslog = logging.Logger("decided", logging.INFO)  # noqa: LOG001 - nobody else has it
+        config.accesslog.addHandler(Kept())
+        config.access_log_format = "%(m)s %(s)s"
+        super().__init__(config)
+
+
+def test_what_a_class_changes_when_it_is_made_counts(serve: Any, tmp_path: Path) -> None:
+    for logger_class, accesslog in ((Elsewhere, str(tmp_path / "access")), (Mutating, None)):
+        Kept.lines.clear()
+        server = serve(failing, logger_class=logger_class, loglevel="info", accesslog=accesslog)
+        client = server.connect()
+        client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert client.response()[0] == 500
+        server.stop()
+        server.join()
+        if logger_class is Elsewhere:
+            assert Kept.lines[0] == f"elsewhere Running on http://127.0.0.1:{server.port} (CTRL + C to quit)"
+            assert "elsewhere Error in the application: GET /" in Kept.lines
+            assert (tmp_path / "access").read_text() == ""
+        else:
+            assert Kept.lines == ["decided GET 500"]
 
 
 def test_a_statsd_logger_counts_requests_and_errors(serve: Any, tmp_path: Path) -> None:
