@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 
 from .errors import ClientDisconnected
 from .file_part import FilePart
-from .wsgi_environ import Environ, FileWrapper
+from .wsgi_environ import Environ, ErrorLog, FileWrapper
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -80,6 +80,8 @@ class Call:
         self._environ = environ
         self._notify = notify
         self._takes_files = takes_files
+        # Kept, for an application may do to its environ what it likes.
+        self._errors: ErrorLog = environ["wsgi.errors"]
         self._is_head = environ["REQUEST_METHOD"] == "HEAD"
         environ["wsgi.early_hints"] = self.early_hints
 
@@ -106,7 +108,6 @@ class Call:
 
     def run(self) -> None:
         """Run the application, in a thread. Raises nothing."""
-        environ = self._environ
         try:
             if not self.is_gone:  # the client may have left while this waited for a thread
                 self._call_application()
@@ -115,7 +116,7 @@ class Call:
             # client has left is nobody's fault.
             if self.failure is None and not (self.is_gone and isinstance(error, OSError)):
                 self.failure = error if isinstance(error, Exception) else _as_failure(error)
-        environ["wsgi.errors"].flush()
+        self._errors.flush()
         self._environ = {}  # it refers to this object
         self.has_ended = True
         try:  # noqa: SIM105 - costs nothing
