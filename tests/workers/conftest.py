@@ -103,7 +103,8 @@ class Running:
 
     def stop(self) -> None:
         """Ask for a graceful stop."""
-        self._stop()
+        with contextlib.suppress(RuntimeError):  # its loop may have ended in this very moment
+            self._stop()
 
     def join(self) -> None:
         self.thread.join(10)
@@ -112,7 +113,7 @@ class Running:
     def close(self) -> None:
         for client in self._clients:
             client.close()
-        self._stop()
+        self.stop()
         self.join()
 
     def _run(self) -> None:
