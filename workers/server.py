@@ -22,7 +22,7 @@ from .acceptor import Acceptor
 from .access_log import AccessLog, make_access_log
 from .access_records import LoggedExchange, record_of, record_of_refusal
 from .asgi_http import ASGIExchange
-from .connection import Connection, Exchange
+from .connection import FRESH_SECONDS, Connection, Exchange
 from .engines import HTTP2Factory, http1_factory, http2_factory
 from .lifespan import Application, Lifespan
 from .logger_class import hand_over
@@ -164,11 +164,20 @@ class Server:
         for connection in connections:
             connection.drain(reason, at_once)
         deadline = monotonic() + self.settings.graceful_timeout
+        if at_once and self.connections:
+            # Those that were too young to be called idle are looked at again when they are not.
+            await self._drained_until(min(deadline, monotonic() + FRESH_SECONDS + _SHORTEST_TICK))
+            for connection in [each for each in self.connections if each.is_idle]:
+                connection.drain(reason, at_once)
+        await self._drained_until(deadline)
+        await self._cancel_rest()
+
+    async def _drained_until(self, deadline: float) -> None:
+        """Wait until nothing is open any more, but not beyond `deadline` and not once it has to be quick."""
         while self._is_busy() and self._drain_reason is not DrainReason.QUICK:
             self._progress = self.runtime.make_event()
             if not await self.runtime.wait(self._progress, max(0.0, deadline - monotonic())):
                 break
-        await self._cancel_rest()
 
     def _ending_listeners(self, reason: DrainReason) -> Collection[int]:
         if reason is DrainReason.STOP:

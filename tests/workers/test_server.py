@@ -215,6 +215,17 @@ def test_what_waits_in_the_listen_queue_is_served_at_a_stop(serve: Serve) -> Non
     assert server.error is None
 
 
+def test_a_connection_that_has_just_come_does_not_hold_up_a_stop_for_long(serve: Serve) -> None:
+    server = serve(hello, keep_alive_timeout=60, graceful_timeout=60)
+    client = server.connect()
+    another = server.connect()
+    another.send(GET)
+    assert another.response()[0] == 200  # so the server has accepted both
+    server.stop()
+    server.join()
+    assert client.rest() == b""
+
+
 def test_start_and_stop_again_and_again_leaves_nothing(serve: Serve) -> None:
     before = threading.active_count()
     for _ in range(5):
