@@ -55,6 +55,7 @@ def test_overridden_methods_are_called(serve: Any, tmp_path: Path) -> None:
         client = server.connect()
         client.send(f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
         assert client.response()[0] == 500
+        client.close()  # which the server would wait for
     server.stop()
     server.join()
     (logger,) = made
@@ -114,6 +115,7 @@ def test_what_a_class_changes_when_it_is_made_counts(serve: Any, tmp_path: Path)
         client = server.connect()
         client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         assert client.response()[0] == 500
+        client.close()
         server.stop()
         server.join()
         if logger_class is Elsewhere:
@@ -135,6 +137,7 @@ def test_a_statsd_logger_counts_requests_and_errors(serve: Any, tmp_path: Path) 
     client = server.connect()
     client.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     assert client.response()[0] == 500
+    client.close()
     server.stop()
     server.join()
     for name in ("hypercorn.log.exception", "hypercorn.requests", "hypercorn.request.status.500"):
