@@ -111,6 +111,7 @@ class Connection:
         deadline: when `handle_deadline` wants to be called; read by the server's sweep.
         is_blocked: the socket takes no more for now; senders wait for `Exchange.writable`.
         tunnel: gets what is read before the engine does, unless something is under way.
+        settled_at: when output was last written, or found to be none.
         unflushed: bytes given to the engine since the last flush.
         environs: what WSGI requests of this connection have in common; theirs alone.
     """
@@ -143,6 +144,7 @@ class Connection:
         "scheme",
         "secure",
         "server",
+        "settled_at",
         "sock",
         "tls",
         "tunnel",
@@ -190,6 +192,7 @@ class Connection:
             self.tls = server.make_tls_layer()
             self._own_deadline = now + server.settings.ssl_handshake_timeout
         self.engine: Engine = server.make_http1_engine(now, self.secure)
+        self.settled_at = now
         self.deadline = (
             min(self.engine.deadline, self._own_deadline) if self.tls is None else self._own_deadline
         )
@@ -410,6 +413,7 @@ class Connection:
         finally:
             self._is_settling = False
         self.is_flush_due = False
+        self.settled_at = now
         if engine.closing is not _OPEN:
             self._finish(engine.closing, now)
         else:
