@@ -77,8 +77,7 @@ class Acceptor:
             self._runtime.forget(listener.sock)
             if listener.key in ending:
                 self._take_all(listener)
-                if listener.sock.family != socket.AF_UNIX:  # its owner asks it for its file
-                    listener.sock.close()
+                listener.sock.close()
         self._listeners.clear()
 
     def room_freed(self) -> None:

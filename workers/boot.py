@@ -17,6 +17,7 @@ from ..config.settings import Settings
 from ..config.sockets import Listener
 from .application import ApplicationError, LoadedApplication, load_application, traceback_of
 from .errors import LifespanFailureError, LifespanTimeoutError
+from .interruption import ToldToStop
 from .logs import LogConfigurationError
 from .privileges import drop_privileges
 from .supervision import Failure, Supervisor
@@ -85,6 +86,14 @@ def _serve(
         # What could not be found wrong before: files change, and the user's own hooks are called here.
         supervisor.failed(Failure.STARTUP, str(error))
         return EXIT_NOT_READY
+    except ToldToStop:
+        raise
+    except (KeyboardInterrupt, BaseExceptionGroup) as error:
+        # Signals do not raise it here, so the application did; trio wraps it.
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is None:
+            raise
+        logger.error("The application raised KeyboardInterrupt, which ends its process")
+        return EXIT_FAILED
     return EXIT_CLEAN
 
 

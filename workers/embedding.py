@@ -56,7 +56,8 @@ class Embedded:
         self._sockets = config.create_sockets() if sockets is None else sockets
         # Files of sockets that others made, or passed to us, are theirs.
         binds = (*self.settings.bind, *self.settings.insecure_bind) if sockets is None else ()
-        self._own_paths = {bind.path for bind in binds if bind.kind is BindKind.UNIX}
+        own_paths = {bind.path for bind in binds if bind.kind is BindKind.UNIX}
+        self._files = own_paths.intersection(map(_socket_file, _stream_sockets(self._sockets)))
         try:
             start_listening(self._sockets, self.settings.backlog)
             self.listeners = list(_listeners(self._sockets))
@@ -84,10 +85,9 @@ class Embedded:
     def close(self) -> None:
         """Close the sockets, and remove the files of Unix sockets. Does not block."""
         for sock in _stream_sockets(self._sockets):
-            path = _socket_file(sock)
             sock.close()
-            if path is not None and path in self._own_paths:
-                remove_socket_file(path)
+        for path in self._files:
+            remove_socket_file(path)
         for sock in self._sockets.quic_sockets:
             sock.close()
 
@@ -135,7 +135,7 @@ def _listeners(sockets: Sockets) -> Iterator[Listener]:
 
 
 def _socket_file(sock: socket.socket) -> str | None:
-    if sock.family != socket.AF_UNIX or sock.fileno() < 0:
+    if sock.family != socket.AF_UNIX:
         return None
     name = sock.getsockname()
     return name if isinstance(name, str) and name else None

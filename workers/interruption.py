@@ -25,6 +25,10 @@ _PATIENCE = 5.0
 _EXIT_FAILED = 1
 
 
+class ToldToStop(KeyboardInterrupt):
+    """A signal says so: not a KeyboardInterrupt that an application raises."""
+
+
 @contextlib.contextmanager
 def signals_given_back() -> Generator[None]:
     """Whatever is done to signals in this context, their present actions come back."""
@@ -38,7 +42,7 @@ def signals_given_back() -> Generator[None]:
 
 
 def interrupt_when_told() -> None:
-    """Before the process serves: what tells it to stop raises KeyboardInterrupt in the main thread, once."""
+    """Before the process serves: what tells it to stop raises ToldToStop in the main thread, once."""
     _ignore(_OTHERS)
     for number in _STOP:
         signal.signal(number, _interrupt)
@@ -69,7 +73,7 @@ def end_ignoring() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _ignore(_STOP)
-    raise KeyboardInterrupt
+    raise ToldToStop
 
 
 def _ignore(numbers: tuple[signal.Signals, ...]) -> None:

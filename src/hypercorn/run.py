@@ -27,7 +27,13 @@ from .config.settings import Settings
 from .config.sockets import BindError, Listener
 from .config.surroundings import enter
 from .workers import logs
-from .workers.interruption import end_ignoring, ignore_when_told, interrupt_when_told, signals_given_back
+from .workers.interruption import (
+    ToldToStop,
+    end_ignoring,
+    ignore_when_told,
+    interrupt_when_told,
+    signals_given_back,
+)
 from .workers.supervision import Counter, Failure, Unsupervised
 
 __all__ = ["run"]
@@ -67,7 +73,7 @@ def run_to_the_end(config: Config) -> int:
         with ExitStack() as stack:
             stack.callback(ignore_when_told)
             status = _serve(config, settings, passed, (stack, process))
-    except KeyboardInterrupt:
+    except ToldToStop:
         logger.info("Stopped before anything was served")
         status = EXIT_CLEAN
     finally:

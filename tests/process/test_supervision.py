@@ -474,6 +474,55 @@ def test_the_traceback_of_an_application_that_cannot_be_loaded_comes_once(
     assert arbiter.text().count("Traceback") == 1
 
 
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_application_that_raises_keyboard_interrupt(
+    start: Start, application: Path, workers: str, worker_class: str
+) -> None:
+    code = (application / "app.py").read_text().replace("time.sleep(600)", "raise KeyboardInterrupt")
+    (application / "app.py").write_text(code)
+    arbiter = start("-w", workers, "-k", worker_class)
+    with contextlib.suppress(AssertionError, OSError):
+        arbiter.get("/hang")
+    arbiter.wait_for("The application raised KeyboardInterrupt, which ends its process")
+    if workers == "0":
+        assert arbiter.ends() == 1
+    else:
+        assert arbiter.get()
+        arbiter.signal(signal.SIGTERM)
+        assert arbiter.ends() == 0
+
+
+def test_after_the_death_of_an_arbiter_another_starts_in_its_place(start: Start, application: Path) -> None:
+    """While a request that the orphans have begun is still under way."""
+    options = ("-w", "2", "--pid", "server.pid", "--graceful-timeout", "600")
+    address = f"unix:{application}/server.sock"
+    code = (application / "app.py").read_text().replace("asyncio.sleep(1)", "asyncio.Event().wait()")
+    (application / "app.py").write_text(code)
+    first = start(*options, bind=address)
+    first.wait_for("Running on")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(f"{application}/server.sock")
+        sock.sendall(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        first.wait_for("slow begins")
+        first.process.kill()
+        first.process.wait()
+        first.wait_for("The arbiter is gone", 2)
+        while is_answered(f"{application}/server.sock"):
+            time.sleep(0.01)
+        second = start(*options, bind=address)
+        second.wait_for("Running on")
+        assert (application / "server.pid").read_text() == f"{second.pid}\n"
+        os.killpg(first.pid, signal.SIGKILL)
+    second.signal(signal.SIGTERM)
+    assert second.ends() == 0
+
+
+def is_answered(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(path) == 0
+
+
 def test_the_traceback_of_a_lifespan_that_fails_is_the_applications(start: Start, application: Path) -> None:
     (application / "app.py").write_text(
         "async def app(scope, receive, send):\n    await receive()\n    raise RuntimeError('bad luck')\n"
