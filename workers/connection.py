@@ -223,7 +223,7 @@ class Connection:
             self.on_readable()
             if self.is_closed or self.is_lingering:
                 return
-            at_once = at_once and now > self._fresh_until
+            at_once = at_once and now > self._fresh_until and (self.tls is None or self.tls.handshake_done)
         for exchange in list(self.exchanges.values()):
             exchange.drain(reason)
         was_idle = self.is_idle

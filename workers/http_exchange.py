@@ -136,7 +136,11 @@ class HTTPExchange:
         self._response_over()
         if connection.unflushed >= FLUSH_SIZE:
             self._flush_much(now)
-        elif self._multiplexed is not None and connection.exchanges and now - connection.settled_at < HELD_SECONDS:
+        elif (
+            self._multiplexed is not None
+            and connection.exchanges
+            and now - connection.settled_at < HELD_SECONDS
+        ):
             connection.flush_soon()
         else:
             connection.settle(now)

@@ -164,20 +164,18 @@ class Server:
         for connection in connections:
             connection.drain(reason, at_once)
         deadline = monotonic() + self.settings.graceful_timeout
-        if at_once and self.connections:
-            # Those that were too young to be called idle are looked at again when they are not.
-            await self._drained_until(min(deadline, monotonic() + FRESH_SECONDS + _SHORTEST_TICK))
-            for connection in [each for each in self.connections if each.is_idle]:
-                connection.drain(reason, at_once)
-        await self._drained_until(deadline)
+        while self._is_busy() and self._drain_reason is not DrainReason.QUICK and monotonic() < deadline:
+            await self._progress_until(min(deadline, monotonic() + FRESH_SECONDS))
+            if at_once:
+                # Those that were too young to be called idle are looked at again.
+                for connection in [each for each in self.connections if each.is_idle]:
+                    connection.drain(reason, at_once)
         await self._cancel_rest()
 
-    async def _drained_until(self, deadline: float) -> None:
-        """Wait until nothing is open any more, but not beyond `deadline` and not once it has to be quick."""
-        while self._is_busy() and self._drain_reason is not DrainReason.QUICK:
-            self._progress = self.runtime.make_event()
-            if not await self.runtime.wait(self._progress, max(0.0, deadline - monotonic())):
-                break
+    async def _progress_until(self, deadline: float) -> bool:
+        """Wait for an exchange or a connection to be the last that has ended, but not beyond `deadline`."""
+        self._progress = self.runtime.make_event()
+        return await self.runtime.wait(self._progress, max(0.0, deadline - monotonic()))
 
     def _ending_listeners(self, reason: DrainReason) -> Collection[int]:
         if reason is DrainReason.STOP:
@@ -198,8 +196,7 @@ class Server:
             exchange.cancel()
         deadline = monotonic() + _CANCEL_SECONDS
         while self.running:
-            self._progress = self.runtime.make_event()
-            if not await self.runtime.wait(self._progress, max(0.0, deadline - monotonic())):
+            if not await self._progress_until(deadline):
                 break
 
     def _end(self) -> None:
