@@ -98,7 +98,8 @@ def _restore(described: dict[str, Any], descriptors: deque[int]) -> Message:
         case "release":
             return Release(tuple(described["keys"]))
         case "adopt":
-            return Adopt(tuple(_restore_listener(one, descriptors) for one in described["listeners"]))
+            listeners = described["listeners"]
+            return Adopt(tuple(_restore_listener(one, descriptors) for one in listeners if descriptors))
         case _:
             raise ValueError("unknown type")
 
@@ -133,11 +134,26 @@ class Channel(Generic[Incoming]):
         self._is_open = True
 
     def send(self, message: Message) -> None:
-        """Send a message now or later. The other side being gone is not an error: its end is seen elsewhere."""
+        """Send a message now or later. The other side being gone is not an error: its end is seen elsewhere.
+
+        Raises:
+            OSError: it has to wait, and there are no descriptors left for copies of those that go with it.
+        """
         data, descriptors = encode(message)
+        self.flush()
+        if not self._outgoing and self._is_open:
+            try:
+                sent = self._send_some(data, descriptors)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return
+            if sent == len(data):
+                return
+            if sent:
+                data, descriptors = data[sent:], []
         # Our own copies: the caller may close its sockets while the message waits.
         self._outgoing.append((data, [os.dup(descriptor) for descriptor in descriptors]))
-        self.flush()
 
     def flush(self) -> None:
         """Send what waits, as far as the socket takes it."""
@@ -170,12 +186,16 @@ class Channel(Generic[Incoming]):
     def receive(self) -> tuple[list[Incoming], bool]:
         """All messages that have arrived, and whether the other side is still there.
 
+        Of listeners for which this process has no descriptor left, an `Adopt` has none.
+
         Raises:
             ChannelError: something else has arrived.
         """
+        messages: list[Any] = []
+        # Message by message, so that none takes the descriptors of the next when some of its own are missing.
         while self._is_open and self._read_some():
-            pass
-        return self._take(), self._is_open
+            messages += self._take()
+        return messages, self._is_open
 
     def _read_some(self) -> bool:
         try:
@@ -201,8 +221,9 @@ class Channel(Generic[Incoming]):
             end = _LENGTH.size + _LENGTH.unpack_from(self._incoming)[0]
             if len(self._incoming) < end:
                 break
-            messages.append(decode(bytes(self._incoming[_LENGTH.size : end]), self._descriptors))
+            body = bytes(self._incoming[_LENGTH.size : end])
             del self._incoming[:end]
+            messages.append(decode(body, self._descriptors))
         return messages
 
     def close(self) -> None:

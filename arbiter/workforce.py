@@ -91,8 +91,11 @@ class Workforce:
     def tell(self, worker: int, instructions: Iterable[Instruction]) -> None:
         """Send these; to one that has just ended is fine, the plan hears of that next."""
         if (handle := self._handles.get(worker)) is not None:
-            for instruction in instructions:
-                handle.line.send(instruction)
+            try:
+                for instruction in instructions:
+                    handle.line.send(instruction)
+            except OSError as error:
+                logger.error("Worker with pid %d cannot be told what to do: %s", handle.pid, error)
 
     def kill(self, worker: int) -> None:
         """End it at once."""

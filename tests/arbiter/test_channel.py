@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import socket
 from collections import deque
 
@@ -43,7 +44,7 @@ def test_what_is_encoded_is_decoded(message: object) -> None:
 
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"[]", b"nonsense", b'{"type":"other"}', b'{"type":"drain","reason":"x"}',
-             b'{"type":"adopt","listeners":[{"key":1,"secure":false,"shared":false,"bind":["a","inet","",1,"",-1]}]}']
+             b'{"type":"release"}']
 )  # fmt: skip
 def test_what_is_no_message_is_refused(body: bytes) -> None:
     with pytest.raises(ChannelError):
@@ -130,3 +131,23 @@ def test_talking_to_the_gone_is_no_error_and_leaks_nothing() -> None:
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
     ours.close()
+
+
+def test_without_a_descriptor_left_other_messages_still_arrive() -> None:
+    """Neither side may fail: it goes on once descriptors are free again."""
+    ours, theirs = open_line()
+    sock = socket.create_server(("127.0.0.1", 0))
+    listener = Listener(1, sock, parse_bind("127.0.0.1:8000"), secure=False, shared=False)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.dup(sock.fileno()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        ours.send(Adopt((listener,)))
+        ours.send(Drain(DrainReason.REPLACE))
+        received = theirs.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert received == ([Adopt(()), Drain(DrainReason.REPLACE)], True)
+    sock.close()
+    ours.close()
+    theirs.close()
