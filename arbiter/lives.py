@@ -165,7 +165,7 @@ class Lives:
         reason = _describe(event)
         is_aborted = worker.state in (WorkerState.ABORTING, WorkerState.KILLED)
         self.advance(worker, WorkerEvent.EXITED)
-        del self.state.workers[worker.number]
+        self.state.remove(worker)
         slot = self.state.slots[worker.slot]
         if worker.was_asked or self.state.is_ending or not slot.is_active or self.state.mode is Mode.PAUSED:
             self._left(worker, event, reason)

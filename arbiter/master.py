@@ -17,6 +17,7 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from ..config.options_serving import MOST_WORKERS
 from ..config.settings import Settings
 from ..config.sockets import BindError, Listener
 from ..config.supervision import Adopt, Drain, Instruction, Release
@@ -28,7 +29,6 @@ from .child import Child
 from .daemon import errorlog_file, forget_terminal
 from .listeners import ListenerTable
 from .notify import Notifier
-from .requests import MOST_WORKERS
 from .scoreboard import Row
 from .state import State
 from .wakeup import REQUESTS, WakeUp, wake_up
@@ -78,6 +78,7 @@ class Master:
         self._settings = {1: service.settings}
         self._current = service.settings
         self._state = State()
+        # A replacement and what leaves slowly need room beside them.
         self._workforce = Workforce(2 * MOST_WORKERS, service.counters, service.lasting)
         self._events: deque[m.Event] = deque()
         self._watching: Watching | None = None
@@ -101,6 +102,7 @@ class Master:
     def _carry_on(self) -> None:
         while self._events and self._exit is None:
             self._take(self._events.popleft())
+            self._receive_signals()
         if self._exit is None:
             self._wait()
 
@@ -124,7 +126,7 @@ class Master:
         found = {descriptor for descriptor, _ in poll.poll(self._timeout_ms())}
         # Signals first: a whole process group may have been told to end, and the workers have heard it as well.
         if self._wake_up.reader in found:
-            self._receive_signals(self._wake_up)
+            self._receive_signals()
         for descriptor in found & lines.keys():
             self._events.extend(self._workforce.hear(lines[descriptor]))
         if self._watching is not None and changes in found and (paths := self._watching.changes()):
@@ -149,13 +151,15 @@ class Master:
             self._next_ping = now + ping_seconds
             self._service.notifier.ping()
 
-    def _receive_signals(self, wake_up: WakeUp) -> None:
-        numbers = wake_up.drain()
+    def _receive_signals(self) -> None:
+        assert self._wake_up is not None
+        numbers = self._wake_up.drain()
+        requests = [m.Asked(REQUESTS[number]) for number in numbers if number in REQUESTS]
         for number in numbers:
-            if number in REQUESTS:
-                if REQUESTS[number] is not m.Request.PAUSE:  # each resize of a terminal
-                    logger.info("Received %s", number.name)
-                self._events.append(m.Asked(REQUESTS[number]))
+            if number in REQUESTS and REQUESTS[number] is not m.Request.PAUSE:  # each resize of a terminal
+                logger.info("Received %s", number.name)
+        # Before the answers to commands, of which each may bring the next.
+        self._events.extendleft(reversed(requests))
         if signal.SIGCHLD in numbers:
             self._events.extend(self._workforce.reap())
 

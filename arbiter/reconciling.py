@@ -5,7 +5,7 @@ and there is never more than one worker above the number wanted. No procedure is
 looks at the state anew, so whatever happens in the middle of a replacement is only another state.
 
     1. superfluous workers drain        predecessors of ready ones, retired slots, starts that are out of date
-    2. empty slots are filled           those that may be by now, see `timing.starts_at`
+    2. an empty slot is filled          that may be by now, see `timing.starts_at`; the answer brings the next step
     3. one successor is started         if no other replacement is under way
     4. generations are forgotten        that nobody serves or will
     5. queues get somebody              see `coverage.py`
@@ -69,11 +69,15 @@ class Reconciliation:
     def _fill(self) -> None:
         state = self.state
         for slot in state.active():
-            is_held = slot.is_waiting or (slot.failure is not None and state.proven is None)
+            is_held = (
+                slot.is_waiting or slot.is_opening or (slot.failure is not None and state.proven is None)
+            )
             if state.is_empty(slot.number) and not is_held and self.turn.now >= starts_at(state, slot):
                 # With nobody in service there is nothing to lose by trying the newest.
                 is_safe = state.proven is None or not state.ready()
                 self._start(slot, state.target if is_safe else state.proven)
+                # Forking hundreds takes its time, and between two of them the arbiter can hear a signal.
+                return
             if state.proven is None and state.generations[state.target].limits.is_reloading:
                 return  # one is enough to see whether the code works
 
@@ -98,9 +102,8 @@ class Reconciliation:
         state = self.state
         generation = state.generations[state.target if number is None else number]
         if slot.number not in generation.keys.own:
-            if not slot.is_opening:
-                slot.is_opening = True
-                self.turn.do(m.OpenListeners(slot.number, generation.number))
+            slot.is_opening = True
+            self.turn.do(m.OpenListeners(slot.number, generation.number))
             return
         state.last_worker += 1
         limits = generation.limits
@@ -108,7 +111,7 @@ class Reconciliation:
         if limits.worker_timeout:
             seconds = limits.startup_timeout + max(limits.worker_timeout, IMPORT_SECONDS)
             worker.deadline = self.turn.now + seconds
-        state.workers[worker.number] = worker
+        state.add(worker)
         self.turn.do(m.StartWorker(worker.number, slot.number, generation.number))
 
     def _forget(self) -> None:

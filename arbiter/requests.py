@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from ..config.options_serving import MOST_WORKERS
 from . import messages as m
 from .lives import Lives
 from .messages import Request, Severity
 from .reports import replacing
 from .state import Generation, Mode
-
-MOST_WORKERS = 500
 
 
 class Requests:
@@ -118,6 +117,7 @@ class Requests:
             free = next(n for n in range(1, MOST_WORKERS + 1) if not state.is_active(n))
             state.activate(free, self.turn.now)
         else:
-            self.turn.log(f"The number of workers stays at {len(active)}", Severity.WARNING)
+            limit = "the most that can be supervised" if change > 0 else "the last one stays"
+            self.turn.log(f"The number of workers stays at {len(active)}: {limit}", Severity.WARNING)
             return
         self.turn.log(f"{len(state.active())} workers from now on")

@@ -33,6 +33,7 @@ class Slot:
         is_waiting: with --reload: nothing is started before files change.
         is_opening: its listeners are being opened.
         told: the last reason for a failure here that was logged in full.
+        workers: the processes of this slot, oldest first.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Slot:
     is_waiting: bool = False
     is_opening: bool = False
     told: str | None = None
+    workers: list[Worker] = field(default_factory=list["Worker"])
 
     def forgive(self, now: float) -> None:
         """Whatever went wrong here before has no consequences any more."""
@@ -166,21 +168,28 @@ class State:
         for slot in self.slots.values():
             slot.is_active = slot.number <= generation.limits.workers
 
+    def add(self, worker: Worker) -> None:
+        """A worker is about to be forked."""
+        self.workers[worker.number] = worker
+        self.slots[worker.slot].workers.append(worker)
+
+    def remove(self, worker: Worker) -> None:
+        """A worker is gone."""
+        del self.workers[worker.number]
+        self.slots[worker.slot].workers.remove(worker)
+
     def ready(self) -> list[Worker]:
         """The workers in service."""
         return [worker for worker in self.workers.values() if worker.state is WorkerState.READY]
 
     def ready_in(self, slot: int) -> list[Worker]:
         """The workers in service of one slot, oldest first."""
-        return [worker for worker in self.ready() if worker.slot == slot]
+        return [worker for worker in self.slots[slot].workers if worker.state is WorkerState.READY]
 
     def is_empty(self, slot: int) -> bool:
         """Nobody serves here or is about to; who leaves on request does not count."""
-        return all(worker.slot != slot or worker.was_asked for worker in self.workers.values())
+        return all(worker.was_asked for worker in self.slots[slot].workers)
 
     def has_starting(self, slot: int) -> bool:
         """A worker of this slot is between fork and ready, and may still get there."""
-        return any(
-            worker.slot == slot and worker.ready_at is None and not worker.was_asked
-            for worker in self.workers.values()
-        )
+        return any(worker.ready_at is None and not worker.was_asked for worker in self.slots[slot].workers)

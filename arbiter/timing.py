@@ -66,7 +66,7 @@ def due(state: State, now: float) -> float | None:
     # Looking at the clock often shows whether the time was really there to be used, see `LAG_SECONDS`.
     moments = [min(*deadlines, now + LOOK_SECONDS)] if deadlines else []
     moments += [_looked_at(state, worker, now) for worker in state.workers.values() if must_beat(worker)]
-    # What could be done by now has been done in this very step.
+    # What could be done by now has been begun in this very step, and its answers bring the next ones.
     starts = [starts_at(state, slot) for slot in state.active() if _awaits_time(state, slot)]
     moments += [moment for moment in starts if moment > now]
     return min(moments, default=None)

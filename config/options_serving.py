@@ -6,6 +6,9 @@ from . import checks
 from .checks import above, at_least, between, one_of
 from .declaration import option
 
+#: The arbiter can supervise twice as many processes: each may have a successor beside it.
+MOST_WORKERS = 500
+
 
 class ApplicationPathOptions:
     """Application"""
@@ -154,8 +157,8 @@ class WorkerOptions:
         "--workers",
         metavar="N",
         variables={"WEB_CONCURRENCY": "{}"},
-        check=at_least(0),
-        help="worker processes; 0: serve in this one, without a supervisor",
+        check=between(0, MOST_WORKERS),
+        help="worker processes, up to 500; 0: serve in this one, without a supervisor",
     )
     worker_class: str = option(
         "asyncio",

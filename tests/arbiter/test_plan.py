@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from hypercorn.arbiter import messages as m
-from hypercorn.arbiter import plan, timing
+from hypercorn.arbiter import plan, requests, timing
 from hypercorn.arbiter.lifecycle import WorkerState
 from hypercorn.arbiter.messages import Request
+from hypercorn.arbiter.state import State
 from hypercorn.config.supervision import Draining, DrainReason, Failed, Failure, Ready
 
 
@@ -21,6 +22,15 @@ class TestStart:
     def test_a_worker_for_each_slot(self, make_world: Any) -> None:
         world = make_world()
         assert of(world.commands, m.StartWorker) == [m.StartWorker(n, n, 1) for n in (1, 2, 3)]
+
+    def test_a_stop_among_many_starts_is_heeded_at_once(self) -> None:
+        state = State()
+        keys = m.ListenerKeys({slot: frozenset({slot}) for slot in range(1, 401)})
+        first = plan.step(state, m.Configured(1, m.Limits(400), keys), 0.0)
+        assert of(first, m.StartWorker) == [m.StartWorker(1, 1, 1)]
+        plan.step(state, m.Asked(Request.STOP), 0.1)
+        assert not of(plan.step(state, m.Forked(1, 100), 0.2), m.StartWorker)
+        assert of(plan.step(state, m.Exited(1), 0.3), m.Exit)
 
     def test_it_is_announced_when_all_are_ready(self, make_world: Any) -> None:
         world = make_world()
@@ -442,7 +452,16 @@ class TestSize:
         world = make_world(1)
         world.ready()
         assert not of(world.ask(Request.FEWER), m.TellDrain)
-        assert "stays at 1" in world.log()
+        assert "stays at 1: the last one stays" in world.log()
+
+    def test_never_more_than_can_be_supervised(
+        self, make_world: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(requests, "MOST_WORKERS", 2)
+        world = make_world(2)
+        world.ready()
+        assert not of(world.ask(Request.MORE), m.StartWorker)
+        assert "stays at 2: the most that can be supervised" in world.log()
 
     def test_listeners_that_cannot_be_opened(self, world: Any) -> None:
         world.carry_out_plainly = world.carry_out

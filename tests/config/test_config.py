@@ -366,7 +366,7 @@ def test_certificates_by_name(given: object) -> None:
         ("workers", True, "a whole number is wanted, not True"),
         ("workers", 1.5, "a whole number is wanted, not 1.5"),
         ("workers", None, "a value is wanted"),
-        ("workers", -1, "at least 0 is wanted, not -1"),
+        ("workers", -1, "a number from 0 to 500 is wanted, not -1"),
         ("graceful_timeout", "nan", "a number is wanted, not 'nan'"),
         ("graceful_timeout", "inf", "a number is wanted, not 'inf'"),
         ("graceful_timeout", [1], "a number is wanted, not [1]"),

@@ -64,6 +64,10 @@ def test_help(command: Command) -> None:
             ["--verify-mode", "X", "good:app"],
             "--verify-mode: one of CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED is wanted, not 'X'",
         ),
+        (
+            ["-w", "100000000", "good:app"],
+            "--workers: a number from 0 to 500 is wanted, not '100000000'",
+        ),
         (["--wat"], "--wat: there is no such option"),
         (
             ["-c", "none.toml", "good:app"],
