@@ -54,6 +54,9 @@ class AsyncioRuntime:
         self._context = contextvars.copy_context()
         self._loop = loop = asyncio.get_running_loop()
         self.name = "uvloop" if type(loop).__module__.startswith("uvloop") else "asyncio"
+        # libuv stops a watch at the first sign of an error, after one more call (uvloop 0.23). When that call finds
+        # data, what the reset has to say is never asked for.
+        self.misses_resets = self.name == "uvloop"
         self.call_soon: Callable[[Callable[[], None]], object] = loop.call_soon
         self.call_from_thread: Callable[[Callable[[], None]], object] = loop.call_soon_threadsafe
 

@@ -255,6 +255,11 @@ class Connection:
             self.engine.handle_deadline(now)
         self.settle(now)
 
+    def look_for_reset(self) -> None:
+        """Close the connection if its peer has reset it. See `Runtime.misses_resets`."""
+        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.close()
+
     # ---- from the socket
 
     def on_readable(self) -> None:

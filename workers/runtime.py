@@ -35,6 +35,9 @@ class Runtime(Protocol):
 
     #: `asyncio`, `uvloop` or `trio`: for log lines.
     name: str
+    #: A socket that its peer has reset may stop being readable while the reset has not been read: who waits for the
+    #: peer has to look at the socket itself now and then.
+    misses_resets: bool
     #: What a cancelled task meets.
     cancelled: type[BaseException]
 

@@ -258,6 +258,8 @@ class Server:
             for connection in list(self.connections):
                 if connection.deadline <= now:
                     self._sweep(connection, now)
+                elif self.runtime.misses_resets and connection.exchanges:
+                    connection.look_for_reset()
             self._acceptor.tick(now)
             if self._tls is not None:
                 self._tls.reload_if_changed(now)

@@ -96,6 +96,7 @@ class TrioRuntime:
     """`Runtime` on a trio nursery that the caller opens around the server and cancels after it."""
 
     name = "trio"
+    misses_resets = False
     cancelled: type[BaseException] = trio.Cancelled
 
     def __init__(self, nursery: trio.Nursery) -> None:

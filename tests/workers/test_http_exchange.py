@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 Serve = Callable[..., Any]
 Message = dict[str, Any]
@@ -127,6 +131,23 @@ def test_application_error_within_the_response_cuts_the_connection(serve: Serve)
     except ConnectionResetError:
         return
     assert not answer.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_reset_behind_unread_data_reaches_the_application(serve: Serve, size: int) -> None:
+    told = threading.Event()
+
+    async def wait(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        told.set()
+
+    client = serve(wait).connect()
+    client.send(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n" + b"x" * size)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert told.wait(10)
 
 
 def test_slow_reader_holds_the_application_back(serve: Serve) -> None:
