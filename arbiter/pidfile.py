@@ -60,4 +60,14 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """It has ended, and whoever started it has not asked for its status yet: a container's first process may never."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # The name before it is in brackets, and may hold any.
+            return file.read().rpartition(")")[2].split()[:1] == ["Z"]
+    except OSError:  # not every system has such files
+        return False

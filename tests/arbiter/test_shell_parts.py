@@ -103,6 +103,17 @@ class TestPIDFile:
         pidfile.write(str(path))
         assert pidfile.read(str(path)) == os.getpid()
 
+    @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+    def test_a_process_that_has_ended_and_nobody_has_collected(self, tmp_path: Path) -> None:
+        path = tmp_path / "server.pid"
+        if (pid := os.fork()) == 0:
+            os._exit(0)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        path.write_text(f"{pid}\n")
+        pidfile.write(str(path))
+        assert pidfile.read(str(path)) == os.getpid()
+        os.waitpid(pid, 0)
+
     def test_nowhere_to_write(self, tmp_path: Path) -> None:
         with pytest.raises(pidfile.PIDFileError, match="cannot write"):
             pidfile.write(str(tmp_path / "missing" / "server.pid"))
