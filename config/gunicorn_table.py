@@ -487,7 +487,7 @@ _ROWS = (
     Row("post_worker_init", anything, None, missing(
         "at the end of the application's module, or in the lifespan's startup (ASGI)"), ""),
     Row("worker_int", anything, None, missing("in the lifespan's shutdown (ASGI) or with atexit"), ""),
-    Row("worker_abort", anything, None, missing("a worker that hangs has its stacks written to standard error"), ""),
+    Row("worker_abort", anything, None, missing("a worker that hangs has its stacks written to the error log"), ""),
     Row("pre_exec", anything, None, missing("where the upgrade is asked for, before USR2 is sent"), ""),
     Row("pre_request", anything, None, missing("in a middleware of the application"), ""),
     Row("post_request", anything, None, missing("in a middleware of the application"), ""),
