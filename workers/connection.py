@@ -1,44 +1,35 @@
-"""One connection: reads and writes the raw socket, drives its engine, starts an exchange for each request.
+"""One connection: drives its engine with what its socket brings, starts an exchange for each request.
 
 Written once for every loop and protocol. The order after each call into the engine is always the same and
 lives in `settle`: act on events, write output, then look at back-pressure, closing and deadlines.
 
-What it refuses to do: parse anything (engines), talk to applications (exchanges), wait (it is called back).
-
-Closing. A server that closes a socket with unread input resets it, and the reset may destroy the last answer
-on its way to the client (RFC 9112 §9.6). So after the last byte the sending side is closed and input is read
-and thrown away until the peer closes too, or nothing has come for `LINGER_SECONDS`, for at most `LINGER_LONGEST`:
-a client that sends a large body first and reads the answer then must find it.
+What it refuses to do: parse anything (engines), talk to applications (exchanges), write and close the socket
+(`transport.py`), wait (it is called back).
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import socket
-import struct
-from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..protocols.engine import NEVER, Closing, Engine
 from ..protocols.events import Data, Refused, Request, StreamClosed, SwitchToHTTP2, Trailers, Writable
-from .send_queue import untaken
 from .supervision import Counter, DrainReason
+from .transport import Transport
 
 if TYPE_CHECKING:
     from ..config.sockets import Listener
+    from .exchange import Exchange, Tunnel
     from .file_part import FilePart
-    from .runtime import Event, Task
+    from .runtime import Event
     from .server import Server
-    from .tls import TLSLayer
     from .wsgi_environ import Environs
 
 logger = logging.getLogger("hypercorn.error")
 
-LINGER_SECONDS = 2.0
-LINGER_LONGEST = 30.0
-#: The same for a connection that is idle when the server stops.
+#: How long a connection lingers that is idle when the server stops.
 FAREWELL_SECONDS = 0.25
 #: A connection that is younger is probably about to send its first request: a stopping server waits for it.
 FRESH_SECONDS = 0.5
@@ -46,70 +37,19 @@ FRESH_SECONDS = 0.5
 READ_SIZE = 65536
 #: Output that has not been handed to the socket above which it is flushed without waiting for more.
 FLUSH_SIZE = 65536
-#: How much of a file is sent before others get their turn.
-FILE_TURN = 1 << 20
 
 # Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
 _OPEN, _ABORT = Closing.OPEN, Closing.ABORT
 
-_BYTES_SENT = int(Counter.BYTES_SENT)
 _CONNECTIONS_OPEN = int(Counter.CONNECTIONS_OPEN)
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Exchange(Protocol):
-    """One call of the application, as its connection sees it. See `asgi_http.py`, `asgi_websocket.py`, `wsgi.py`."""
-
-    #: What runs the call, where that is a task of the loop; kept because a loop may hold only a weak reference.
-    task: Task | None
-    #: When `handle_deadline` wants to be called, or `NEVER`.
-    deadline: float
-
-    def start(self) -> None:
-        """Begin to call the application; the exchange is finished whatever that does."""
-        ...
-
-    def data_received(self, data: bytes, end_stream: bool) -> None: ...
-
-    def trailers_received(self, fields: list[tuple[bytes, bytes]]) -> None: ...
-
-    def peer_left(self) -> None:
-        """The peer will send nothing more, and is probably gone: tell the application if it listens."""
-        ...
-
-    def closed(self) -> None:
-        """Nothing can be sent on this exchange any more."""
-        ...
-
-    def writable(self) -> None:
-        """What was sent has (nearly) gone out: sending may go on."""
-        ...
-
-    def handle_deadline(self, now: float) -> None: ...
-
-    def drain(self, reason: DrainReason) -> None:
-        """The server is about to stop."""
-        ...
-
-    def cancel(self) -> None:
-        """Stop the application's call."""
-        ...
-
-
-class Tunnel(Protocol):
-    """What an accepted HTTP/1.1 upgrade leads to: the whole connection is one exchange's, and bytes are just bytes."""
-
-    def receive_plain(self, data: bytes) -> bool:
-        """Take what was read past the engine if nothing is to be done about it there. False: not this time."""
-        ...
-
-
-class Connection:
+class Connection(Transport):
     """A connected socket and all that hangs on it.
 
     Attributes:
         deadline: when `handle_deadline` wants to be called; read by the server's sweep.
-        is_blocked: the socket takes no more for now; senders wait for `Exchange.writable`.
+        exchanges: those whose response is not complete, by stream.
         tunnel: gets what is read before the engine does, unless something is under way.
         settled_at: when output was last written, or found to be none.
         unflushed: bytes given to the engine since the last flush.
@@ -117,85 +57,48 @@ class Connection:
     """
 
     __slots__ = (
-        "_eof",
-        "_file",
         "_fresh_until",
         "_is_draining",
         "_is_settling",
-        "_linger_until",
-        "_own_deadline",
-        "_pending",
-        "_reading",
         "_timed",
-        "_untaken",
-        "client",
-        "counters",
         "deadline",
         "engine",
         "environs",
         "exchanges",
-        "is_blocked",
-        "is_closed",
         "is_flush_due",
-        "is_lingering",
         "listener",
-        "local",
-        "runtime",
         "scheme",
         "secure",
         "server",
         "settled_at",
-        "sock",
-        "tls",
         "tunnel",
         "unflushed",
     )
 
     def __init__(self, server: Server, sock: socket.socket, listener: Listener, peer: Any) -> None:
+        tls = server.make_tls_layer() if listener.secure else None
+        super().__init__(server.runtime, sock, peer, server.counters, tls, server.settings.write_timeout)
         self.server = server
-        self.runtime = server.runtime
-        self.counters = server.counters
-        self.sock = sock
         self.listener = listener
         self.secure = listener.secure
         self.scheme = "https" if listener.secure else "http"
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            self.client: tuple[str, int] | None = (peer[0], peer[1])
-            self.local: tuple[str, int] | None = sock.getsockname()[:2]
-        else:
-            self.client = self.local = None
         self.exchanges: dict[int, Exchange] = {}
         self.environs: Environs | None = None
         #: The exchanges that have deadlines of their own: WebSockets.
         self._timed: set[Exchange] = set()
-        self.is_blocked = False
-        self.is_closed = False
-        self.is_lingering = False
         self.is_flush_due = False
         self.unflushed = 0
-        self._eof = False
         self._is_draining = False
         self._is_settling = False
-        self._linger_until = NEVER
-        self._pending: deque[memoryview] = deque()
-        #: What comes behind `_pending`, straight from a file.
-        self._file: FilePart | None = None
-        self._reading = False
-        #: With output pending: how much of it the kernel held when the deadline was set.
-        self._untaken = 0
-        self._own_deadline = NEVER
-        self.tls: TLSLayer | None = None
         self.tunnel: Tunnel | None = None
         now = monotonic()
         self._fresh_until = now + FRESH_SECONDS
-        if self.secure:
-            self.tls = server.make_tls_layer()
-            self._own_deadline = now + server.settings.ssl_handshake_timeout
         self.engine: Engine = server.make_http1_engine(now, self.secure)
         self.settled_at = now
-        self.deadline = (
-            min(self.engine.deadline, self._own_deadline) if self.tls is None else self._own_deadline
-        )
+        if tls is None:
+            self.deadline = self.engine.deadline
+        else:
+            self.deadline = self._own_deadline = now + server.settings.ssl_handshake_timeout
 
     # ---- for the server
 
@@ -232,21 +135,12 @@ class Connection:
         if was_idle and self.is_lingering:
             # No answer is on its way that a reset could destroy, but perhaps a GOAWAY, by which a client knows
             # what to send again: hold up the stop for the way there and back, no longer.
-            self._linger_until = now + FAREWELL_SECONDS
-            self._own_deadline = min(self._own_deadline, self._linger_until)
-            self._update_deadline()
+            self._linger_until_at_most(now + FAREWELL_SECONDS)
 
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""
         if self._own_deadline <= now:
-            if (self._pending or self._file is not None) and untaken(self.sock) < self._untaken:
-                # A slow reader, but it reads.
-                self._set_write_deadline(now)
-                self._update_deadline()
-                return
-            if self.tls is not None and not self.tls.handshake_done:
-                logger.debug("TLS handshake with %s timed out", self.client)
-            self.abort()
+            self._overdue(now)
             return
         for exchange in list(self._timed):
             if exchange.deadline <= now:
@@ -254,11 +148,6 @@ class Connection:
         if self.engine.deadline <= now:
             self.engine.handle_deadline(now)
         self.settle(now)
-
-    def look_for_reset(self) -> None:
-        """Close the connection if its peer has reset it. See `Runtime.misses_resets`."""
-        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.close()
 
     # ---- from the socket
 
@@ -291,11 +180,6 @@ class Connection:
             self.close()
         except Exception:  # noqa: BLE001
             self._failed()
-
-    def _failed(self) -> None:
-        """A border: a fault of ours in one connection must not reach the loop, where trio would end the worker."""
-        logger.exception("Error in a connection; it is cut")
-        self.abort()
 
     def _eof_received(self, now: float) -> None:
         self._eof = True
@@ -342,48 +226,6 @@ class Connection:
             self._begin(self.server.make_http2_engine(now, None, secure=True), now)
         else:
             self._begin(self.server.make_http1_engine(now, True), now)
-
-    def _discard(self, data: bytes) -> None:
-        if not data:
-            self.close()
-            return
-        self._own_deadline = min(monotonic() + LINGER_SECONDS, self._linger_until)
-        self._update_deadline()
-
-    def on_writable(self) -> None:
-        """Write what is pending; once it is gone, let the engine and the exchanges go on."""
-        pending = self._pending
-        now = monotonic()
-        try:
-            while pending:
-                chunk = pending[0]
-                sent = self.sock.send(chunk)
-                self.counters[_BYTES_SENT] += sent
-                self._set_write_deadline(now)
-                if sent < len(chunk):
-                    pending[0] = chunk[sent:]
-                    self._update_deadline()
-                    return
-                pending.popleft()
-            if self._file is not None and not self._send_from_file(self._file, now):
-                return
-            self._unblock(now)
-            self.settle(now)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self.close()
-        except Exception:  # noqa: BLE001
-            self._failed()
-
-    def _unblock(self, now: float) -> None:
-        self.runtime.unwatch_writable(self.sock)
-        if self.tls is None or self.tls.handshake_done:
-            self._own_deadline = NEVER
-        self.is_blocked = False
-        self.engine.set_transport_writable(True, now)
-        for exchange in list(self.exchanges.values()):
-            exchange.writable()
 
     # ---- the one order after every call into the engine
 
@@ -507,38 +349,6 @@ class Connection:
             # The engine that was told has gone; the new one serves what its first read brings, as that had to.
             self.engine.drain(now, at_once=False)
 
-    # ---- to the socket
-
-    def _send(self, data: bytes) -> None:
-        if self.tls is None:
-            self._write(data)
-        else:
-            self.tls.send(data)
-            self._write(self.tls.data_to_send())
-
-    def _write(self, data: bytes) -> None:
-        if self.is_blocked:
-            self._pending.append(memoryview(data))
-            return
-        try:
-            sent = self.sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self.close()
-            return
-        self.counters[_BYTES_SENT] += sent
-        if sent < len(data):
-            self._pending.append(memoryview(data)[sent:])
-            self._block(monotonic())
-
-    def _block(self, now: float) -> None:
-        """Go on in `on_writable`."""
-        self.is_blocked = True
-        self.engine.set_transport_writable(False, now)
-        self._set_write_deadline(now)
-        self.runtime.watch_writable(self.sock, self.on_writable)
-
     def send_file(self, file: FilePart) -> None:
         """Send `file` behind what the engine has given; without TLS only, and one at a time.
 
@@ -547,56 +357,18 @@ class Connection:
         """
         if data := self.engine.data_to_send():
             self._send(data)
-        if self.is_closed:
-            return
-        self._file = file
-        now = monotonic()
-        try:
-            if not self.is_blocked and not self._send_from_file(file, now) and not self.is_closed:
-                self._block(now)
-        except OSError:
-            self.close()
-        self._update_deadline()
+        if not self.is_closed:
+            self._begin_file(file)
 
-    def _send_from_file(self, file: FilePart, now: float) -> bool:
-        """Send what the socket takes, but not so much that others have to wait. Returns whether that was all."""
-        try:
-            sent = os.sendfile(self.sock.fileno(), file.descriptor, file.offset, min(file.left, FILE_TURN))
-        except (BlockingIOError, InterruptedError):
-            return False
-        if not sent:
-            logger.error(
-                "A file has become shorter while it was sent, by %d bytes; the connection is cut", file.left
-            )
-            self.abort()
-            return False
-        self.counters[_BYTES_SENT] += sent
-        file.offset += sent
-        file.left -= sent
-        if file.left:
-            self._set_write_deadline(now)
-            self._update_deadline()
-            return False
-        self._file = None
-        return True
+    # ---- for the transport
 
-    def give_up_file(self) -> None:
-        """Send no more of the file that is being sent; framing, or a reset, tells the peer that it is not whole."""
-        self._file = None
-        if self.is_blocked and not self._pending and not self.is_closed:
-            self._unblock(monotonic())
+    def _blocked(self, now: float) -> None:
+        self.engine.set_transport_writable(False, now)
 
-    def _set_write_deadline(self, now: float) -> None:
-        timeout = self.server.settings.write_timeout
-        self._own_deadline = now + timeout if timeout else NEVER
-        self._untaken = untaken(self.sock)
-
-    def _set_reading(self, reading: bool) -> None:
-        self._reading = reading
-        if reading:
-            self.runtime.watch_readable(self.sock, self.on_readable)
-        else:
-            self.runtime.unwatch_readable(self.sock)
+    def _unblocked(self, now: float) -> None:
+        self.engine.set_transport_writable(True, now)
+        for exchange in list(self.exchanges.values()):
+            exchange.writable()
 
     def _update_deadline(self) -> None:
         # Written out, for min() costs a tenth of what settling does.
@@ -607,8 +379,6 @@ class Connection:
             deadline = min(deadline, *(exchange.deadline for exchange in self._timed))
         self.deadline = deadline
 
-    # ---- the end
-
     def _finish(self, closing: Closing, now: float) -> None:
         if fault := self.engine.fault:
             self.engine.fault = ""
@@ -618,44 +388,8 @@ class Connection:
         elif not self._pending and not self.is_lingering:
             self._linger(now)
 
-    def _linger(self, now: float) -> None:
-        if self.tls is not None:
-            self.tls.close()
-            if output := self.tls.data_to_send():
-                self._write(output)
-                if self._pending:
-                    return  # comes back here once that is out
-        if self._eof or self.is_closed:
-            self.close()
-            return
-        try:
-            self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close()
-            return
-        self.is_lingering = True
-        self._own_deadline = now + LINGER_SECONDS
-        self._linger_until = now + LINGER_LONGEST
-        self._update_deadline()
-        if not self._reading:
-            self._set_reading(True)
-
-    def abort(self) -> None:
-        """Cut the connection so that the peer notices: it is reset."""
-        if not self.is_closed:
-            if not self.is_lingering:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self.close()
-
-    def close(self) -> None:
-        """Close the socket; every open exchange learns that its peer is gone."""
-        if self.is_closed:
-            return
-        self.is_closed = True
-        self.runtime.forget(self.sock)
-        self.sock.close()
-        self._pending.clear()
-        self._file = None
+    def _gone(self) -> None:
+        """Every open exchange learns that its peer is gone."""
         self.deadline = NEVER
         self.counters[_CONNECTIONS_OPEN] -= 1
         for exchange in list(self.exchanges.values()):

@@ -22,8 +22,9 @@ from .acceptor import Acceptor
 from .access_log import AccessLog, make_access_log
 from .access_records import LoggedExchange, record_of, record_of_refusal
 from .asgi_http import ASGIExchange
-from .connection import FRESH_SECONDS, Connection, Exchange
+from .connection import FRESH_SECONDS, Connection
 from .engines import HTTP2Factory, http1_factory, http2_factory
+from .exchange import Exchange
 from .lifespan import Application, Lifespan
 from .logger_class import hand_over
 from .runtime import Event, Runtime, Task
