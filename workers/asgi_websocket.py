@@ -57,7 +57,7 @@ def session_parameters(settings: Settings) -> SessionParameters:
 
 
 class WebSocketExchange(WebSocketTunnel):
-    """Runs the application for one WebSocket; `Exchange` of `connection.py`."""
+    """Runs the application for one WebSocket; an `exchange.Exchange`."""
 
     __slots__ = ("_handshake", "_state", "task")
 

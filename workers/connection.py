@@ -205,8 +205,8 @@ class Connection(Transport):
             return
         if tls.handshake_done and not was_done:
             self._handshake_done(tls.alpn, now)
-        if output := tls.data_to_send():
-            self._write(output)
+        if tls.has_output:
+            self._write(tls.data_to_send())
         if plaintext:
             tunnel = self.tunnel
             if tunnel is None or self.is_flush_due or not tunnel.receive_plain(plaintext):

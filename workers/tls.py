@@ -23,7 +23,7 @@ from .certificates import subject_of
 
 logger = logging.getLogger("hypercorn.error")
 
-# More than the largest record (2^14 octets) holds: one read takes one record, never a part of it.
+# What the largest record holds (2^14 octets): one read never takes more.
 _RECORD_SIZE = 16 * 1024
 
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -94,35 +94,47 @@ class TLSLayer:
         """
         if self._failed:
             raise TLSError("data after TLS has failed")
-        if self.received_close:
+        if self.received_close or not ciphertext:
             return b""
-        self._incoming.write(ciphertext)
-        if not self.handshake_done and not self._shake_hands():
+        incoming = self._incoming
+        incoming.write(ciphertext)
+        if not self.handshake_done and not (self._shake_hands() and incoming.pending):
             return b""
         try:
-            plaintext = self._read()
-            return b"" if self._sent_close else plaintext
+            # Not more can come out than went in: most often this is the one record that was received, whole.
+            size = len(ciphertext)
+            plaintext = self._read(min(size, _RECORD_SIZE))
+            if incoming.pending or len(plaintext) >= size:
+                plaintext = self._with_rest(plaintext)
         except ssl.SSLError as error:
             if self._sent_close:  # whatever it was, nobody waits for it any more
                 self.received_close = True
                 return b""
             self._failed = True
             raise TLSError(_reason(error)) from None
+        return b"" if self._sent_close else plaintext
 
-    def send(self, plaintext: bytes | bytearray | memoryview) -> None:
-        """Encrypt `plaintext`; any length, in one call. Does nothing once TLS has failed or is closed.
+    def encrypt(self, plaintext: bytes | bytearray | memoryview) -> bytes:
+        """All ciphertext that is ready for the socket once `plaintext` is in it; any length, in one call.
+
+        `plaintext` is dropped once TLS has failed or is closed.
 
         Raises:
             TLSError: the handshake is not done.
         """
-        if not plaintext or self._failed or self._sent_close:
-            return
-        try:
-            # Memory takes everything at once, and renegotiation, which could make a write wait for the
-            # peer, is switched off: so there is never a rest.
-            self._object.write(plaintext)
-        except ssl.SSLError as error:
-            raise TLSError(_reason(error)) from None
+        if plaintext and not self._failed and not self._sent_close:
+            try:
+                # Memory takes everything at once, and renegotiation, which could make a write wait for the
+                # peer, is switched off: so there is never a rest.
+                self._object.write(plaintext)
+            except ssl.SSLError as error:
+                raise TLSError(_reason(error)) from None
+        return self._outgoing.read()
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `data_to_send` has something."""
+        return self._outgoing.pending > 0
 
     def data_to_send(self) -> bytes:
         """All ciphertext that is ready for the socket; it is the caller's from here. `b""`: none."""
@@ -179,23 +191,28 @@ class TLSLayer:
         self.handshake_done = True
         return True
 
-    def _read(self) -> bytes:
-        """Take whole records while there are any; most often it is one, which is then not copied."""
-        incoming, connection = self._incoming, self._object
-        pieces: list[bytes] = []
+    def _read(self, size: int) -> bytes:
+        """Take from one record; `b""` if there is no whole one, or none to come."""
         try:
-            # Asking first spares the exception that says that nothing is left.
-            while incoming.pending or connection.pending():
-                piece = connection.read(_RECORD_SIZE)
-                if not piece:
-                    self.received_close = True
-                    break
-                pieces.append(piece)
+            plaintext = self._object.read(size)
         except ssl.SSLWantReadError:
-            pass  # a part of a record, or a record of TLS's own
+            return b""  # a part of a record, or a record of TLS's own
         except ssl.SSLZeroReturnError:
+            plaintext = b""
+        if not plaintext:
             self.received_close = True
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return plaintext
+
+    def _with_rest(self, plaintext: bytes) -> bytes:
+        """`plaintext` and that of all further records."""
+        pieces = [plaintext]
+        # Asking first spares the exception that says that nothing is left.
+        while self._incoming.pending or self._object.pending():
+            plaintext = self._read(_RECORD_SIZE)
+            if not plaintext:
+                break
+            pieces.append(plaintext)
+        return b"".join(pieces)
 
     def _client_chain(self) -> list[bytes]:
         certificate = self._object.getpeercert(binary_form=True)

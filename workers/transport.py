@@ -151,8 +151,7 @@ class Transport:
         if self.tls is None:
             self._write(data)
         else:
-            self.tls.send(data)
-            self._write(self.tls.data_to_send())
+            self._write(self.tls.encrypt(data))
 
     def _write(self, data: bytes) -> None:
         if self.is_blocked:

@@ -277,7 +277,7 @@ class WebSocketTunnel:
     # ---- from the connection
 
     def receive_plain(self, data: bytes) -> bool:
-        """Take a read of an HTTP/1.1 connection past the engine; see `connection.Tunnel`."""
+        """Take a read of an HTTP/1.1 connection past the engine; see `exchange.Tunnel`."""
         session = self._session
         if session is None or not session.receive_plain(data):
             return False

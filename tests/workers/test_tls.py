@@ -138,8 +138,8 @@ class TestData:
         server, client = pair
         assert server.handshake_done
         assert server.receive(client.say(b"ping")) == b"ping"
-        server.send(b"pong")
-        assert client.hear(server.data_to_send()) == b"pong"
+        assert client.hear(server.encrypt(b"pong")) == b"pong"
+        assert not server.has_output
         assert server.data_to_send() == b""
 
     def test_byte_by_byte(self, pem: str, authority: trustme.CA, version: ssl.TLSVersion) -> None:
@@ -173,8 +173,7 @@ class TestData:
     def test_a_large_write_is_one_call(self, pair: tuple[TLSLayer, Client]) -> None:
         server, client = pair
         body = os.urandom(1 << 20)
-        server.send(memoryview(body))
-        ciphertext = server.data_to_send()
+        ciphertext = server.encrypt(memoryview(body))
         assert len(ciphertext) < len(body) + 64 * 40  # 64 records, each with its overhead
         assert client.hear(ciphertext) == body
 
@@ -190,12 +189,11 @@ class TestData:
     def test_empty_writes(self, pair: tuple[TLSLayer, Client]) -> None:
         server, _ = pair
         server.data_to_send()
-        server.send(b"")
-        assert server.data_to_send() == b""
+        assert server.encrypt(b"") == b""
 
     def test_sending_before_the_handshake(self, pem: str) -> None:
         with pytest.raises(TLSError):
-            TLSLayer(server_context(pem)).send(b"early")
+            TLSLayer(server_context(pem)).encrypt(b"early")
 
 
 class TestInformation:
@@ -295,8 +293,7 @@ class TestClientCertificates:
         with_certificate = client_context(authority, version)
         authority.issue_cert("jo@example.test", common_name="jo").configure_cert(with_certificate)
         server, client = connected(context, with_certificate)
-        server.send(b"so that the ticket is read")
-        client.hear(server.data_to_send())
+        client.hear(server.encrypt(b"so that the ticket is read"))
         again, client = connected(context, with_certificate, session=client.tls.session)
         assert client.tls.session_reused
         assert again.tls_info()["client_cert_name"] is not None
@@ -323,10 +320,10 @@ class TestFailures:
         assert not server.handshake_done
         with pytest.raises(TLSError, match="after TLS has failed"):
             server.receive(b"more")
-        server.send(b"nobody hears it")
-        server.close()
         # at most an alert: type 21
-        assert server.data_to_send()[:1] in (b"", b"\x15")
+        assert server.encrypt(b"nobody hears it")[:1] in (b"", b"\x15")
+        server.close()
+        assert not server.has_output
 
     def test_too_old_a_client(self, pem: str, authority: trustme.CA) -> None:
         server = TLSLayer(server_context(pem, tls_minimum_version="1.3"))
@@ -362,11 +359,10 @@ class TestFailures:
 class TestEndings:
     def test_ours(self, pair: tuple[TLSLayer, Client]) -> None:
         server, client = pair
-        server.send(b"last")
+        last = server.encrypt(b"last")
         server.close()
         server.close()
-        server.send(b"too late")
-        assert client.hear(server.data_to_send()) == b"last"
+        assert client.hear(last + server.encrypt(b"too late")) == b"last"
         assert client.tls.read() == b""  # close_notify, not a cut
         assert not server.received_close
         # what still came from the client is dropped, its own end is noticed
@@ -384,9 +380,9 @@ class TestEndings:
         assert server.received_close
         nothing(server.receive(b"whatever comes behind it"))
         # The answer to what it asked before can still be sent.
-        server.send(b"answer")
+        answer = server.encrypt(b"answer")
         server.close()
-        client.incoming.write(server.data_to_send())
+        client.incoming.write(answer + server.data_to_send())
 
     def test_close_before_the_handshake(self, pem: str) -> None:
         server = TLSLayer(server_context(pem))
