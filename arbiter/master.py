@@ -101,8 +101,10 @@ class Master:
 
     def _carry_on(self) -> None:
         while self._events and self._exit is None:
-            self._take(self._events.popleft())
-            self._receive_signals()
+            event = self._events.popleft()
+            self._take(event)
+            if not isinstance(event, m.Asked):  # or a flood of signals would be all that is looked at
+                self._receive_signals()
         if self._exit is None:
             self._wait()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ..config.options_serving import MOST_WORKERS
+from ..config.supervision import SAME_REQUEST_SECONDS
 from . import messages as m
 from .lives import Lives
 from .messages import Request, Severity
@@ -24,11 +25,19 @@ class Requests:
         """An operator asked for something."""
         state = self.state
         if request is Request.STOP:
-            self.lives.stop(Mode.QUICK if state.is_ending else Mode.STOPPING)
+            self._stop()
         elif request is Request.QUICK:
             self.lives.stop(Mode.QUICK)
         elif not state.is_ending:
             self._asked_while_serving(request)
+
+    def _stop(self) -> None:
+        state, now = self.state, self.turn.now
+        if not state.is_ending:
+            state.stop_asked_at = now
+            self.lives.stop(Mode.STOPPING)
+        elif state.stop_asked_at is None or now - state.stop_asked_at > SAME_REQUEST_SECONDS:
+            self.lives.stop(Mode.QUICK)
 
     def _asked_while_serving(self, request: Request) -> None:
         match request:

@@ -112,6 +112,7 @@ class State:
         last_generation, last_worker: numbers given out.
         is_rereading: the configuration is being read for a new generation.
         is_replacing: a service manager was told RELOADING and awaits READY.
+        stop_asked_at: when an operator first wished the end.
         due: when a `Tick` is wanted next.
         stepped_at: when the last step was taken.
     """
@@ -131,6 +132,7 @@ class State:
     status: str = ""
     exit: Exit | None = None
     is_over: bool = False
+    stop_asked_at: float | None = None
     due: float | None = None
     stepped_at: float = 0.0
 

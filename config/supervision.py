@@ -12,6 +12,9 @@ from typing import TypeAlias
 
 from .sockets import Listener
 
+#: A signal to stop that comes again so soon is the same request, sent to a process and then to its group.
+SAME_REQUEST_SECONDS = 0.25
+
 
 class DrainReason(enum.Enum):
     """Why a worker is told to finish: it decides what WebSocket peers are told (RFC 6455 §7.4.1)."""

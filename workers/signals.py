@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 from functools import partial
+from time import monotonic
 from types import FrameType, TracebackType
 
+from ..config.supervision import SAME_REQUEST_SECONDS
 from .interruption import ignore_when_told
 from .logs import reopen
 from .runtime import Runtime
@@ -22,8 +24,8 @@ HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)
 class SignalActions:
     """Turns signals into calls on the server while it is entered; only in the main thread.
 
-    TERM (where nobody supervises also INT, and HUP: the terminal is gone) drains, a second one makes it quick;
-    QUIT is quick at once; USR1 reopens the log files. Afterwards they do nothing. The loops' own ways to receive signals
+    TERM (where nobody supervises also INT, and HUP: the terminal is gone) drains, a second one makes it quick, unless
+    it comes so soon that it is the same request; QUIT is quick at once; USR1 reopens the log files. Afterwards they do nothing. The loops' own ways to receive signals
     are not used: they give the default actions back before the process has ended.
     """
 
@@ -31,6 +33,7 @@ class SignalActions:
         self._server = server
         self._runtime = runtime
         self._is_supervised = is_supervised
+        self._first_asked_at: float | None = None
         self._times_asked = 0
         self._was_asked = False
         self._handled = HANDLED if is_supervised else (*HANDLED, signal.SIGINT, signal.SIGHUP)
@@ -51,12 +54,21 @@ class SignalActions:
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         # The next signal may interrupt this very function, so many of them must not get far.
         if number != signal.SIGUSR1:
+            if self._is_repeated(number):
+                return
             self._times_asked += 1
             if self._times_asked > 2:
                 signal.signal(number, signal.SIG_IGN)  # there is nothing that one more could change
                 return
         # The loop may be anywhere, so it is left to itself. One that sleeps in the kernel is woken by the signal.
         self._runtime.call_from_thread(partial(self.act, signal.Signals(number)))
+
+    def _is_repeated(self, number: int) -> bool:
+        now = monotonic()
+        if self._first_asked_at is None:
+            self._first_asked_at = now
+            return False
+        return number != signal.SIGQUIT and now - self._first_asked_at <= SAME_REQUEST_SECONDS
 
     def act(self, number: signal.Signals) -> None:
         """Handle one signal; called from the loop, not from a signal handler."""

@@ -503,9 +503,17 @@ class TestStop:
     @pytest.mark.parametrize("second", [Request.STOP, Request.QUICK])
     def test_the_second_makes_it_quick(self, world: Any, second: Request) -> None:
         world.ask(Request.STOP)
+        world.pass_time(0.3)
         commands = world.ask(second)
         assert of(commands, m.TellDrain) == [m.TellDrain(n, DrainReason.QUICK) for n in (1, 2, 3)]
         assert of(world.pass_time(2), m.KillWorker) == [m.KillWorker(n) for n in (1, 2, 3)]
+
+    def test_one_that_comes_twice_at_once_is_one(self, world: Any) -> None:
+        """A process and its group were told."""
+        world.ask(Request.STOP)
+        world.pass_time(0.2)
+        assert not world.ask(Request.STOP)
+        assert of(world.ask(Request.QUICK), m.TellDrain)
 
     def test_the_third_kills(self, world: Any) -> None:
         world.ask(Request.QUICK)
