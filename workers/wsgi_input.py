@@ -2,18 +2,27 @@
 
 The body is read ahead, so that a client which sends all before it reads the answer gets along with an
 application that answers while it reads. What the application has not read yet waits in memory up to a size,
-beyond it in a temporary file.
+beyond it in a temporary file; where none can be made, in memory after all.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import logging
 import os
 import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
+
+logger = logging.getLogger("hypercorn.error")
+
+
+@functools.cache
+def _warn_once(sentence: str) -> None:
+    logger.warning("%s", sentence)
 
 
 class RequestBodyTooLarge(OSError):
@@ -48,6 +57,7 @@ class RequestBody(io.RawIOBase):
         self._memory: deque[memoryview] = deque()
         self._memory_size = 0
         self._file: IO[bytes] | None = None
+        self._may_have_file = True
         self._file_start = 0
         self._file_end = 0
         self._has_ended = False
@@ -58,7 +68,7 @@ class RequestBody(io.RawIOBase):
     # ---- the loop's side
 
     def feed(self, data: bytes) -> None:
-        """A piece has arrived. Writing to the file is a copy into the system's cache."""
+        """A piece has arrived. Writing to the file is a copy into the system's cache; the first makes it."""
         if not data:
             return  # to a reader, no bytes are the end
         self._received += len(data)
@@ -67,7 +77,8 @@ class RequestBody(io.RawIOBase):
             return
         with self._lock:
             cost = len(data) + _PIECE_COST
-            if self._file_end == 0 and self._memory_size + cost <= self._spool_size:
+            fits = self._memory_size + cost <= self._spool_size
+            if self._file_end == 0 and (fits or not self._has_file()):
                 self._memory.append(memoryview(data))
                 self._memory_size += cost
             else:
@@ -93,9 +104,21 @@ class RequestBody(io.RawIOBase):
         """Why the body can never be complete, or None."""
         return self._failure
 
+    def _has_file(self) -> bool:
+        """Whether there is a file; without one all waits in memory, which the limit of the body still bounds."""
+        if self._file is None and self._may_have_file:
+            try:
+                self._file = tempfile.TemporaryFile(prefix="hypercorn-", buffering=0)  # noqa: SIM115 - see close()
+            except OSError as error:
+                self._may_have_file = False
+                reason = error.strerror or error
+                _warn_once(
+                    f"Large request bodies are kept in memory, no temporary file can be made: {reason}"
+                )
+        return self._file is not None
+
     def _write(self, data: bytes) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="hypercorn-", buffering=0)  # noqa: SIM115 - see close()
+        assert self._file is not None
         rest = memoryview(data)
         while rest:
             written = os.pwrite(self._file.fileno(), rest, self._file_end)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hypercorn.workers.wsgi_input import RequestBody, RequestBodyTooLarge
+from hypercorn.workers.wsgi_input import RequestBody, RequestBodyTooLarge, _warn_once
 
 LIMIT = 1 << 30
 
@@ -120,3 +122,20 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     body.feed(b"data")
     with reader_of(body) as reader, pytest.raises(OSError, match="no space left"):
         reader.read()
+
+
+def test_no_temporary_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container whose only file system is read-only."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    _warn_once.cache_clear()
+    for _ in range(2):
+        body = RequestBody(10, 1000)
+        body.feed(b"x" * 500)
+        body.feed(b"y" * 500)
+        body.end()
+        with reader_of(body) as reader:
+            assert reader.read() == b"x" * 500 + b"y" * 500
+    [record] = caplog.records
+    assert record.getMessage().startswith("Large request bodies are kept in memory")
