@@ -32,6 +32,12 @@ from .turn import Turn, sentence
 EXIT_FAILED = 1
 EXIT_NOT_READY = 3
 EXIT_NO_APPLICATION = 4
+EXIT_WRONG_USAGE = 2
+_STATUS = {
+    Failure.APPLICATION: EXIT_NO_APPLICATION,
+    Failure.CONFIGURATION: EXIT_WRONG_USAGE,
+    Failure.STARTUP: EXIT_NOT_READY,
+}
 
 
 class Lives:
@@ -236,7 +242,7 @@ class Lives:
         first = next((failure for failure in failures if failure is not None), None)
         if first is None or None in failures:
             return
-        status = EXIT_NO_APPLICATION if first.failure is Failure.APPLICATION else EXIT_NOT_READY
+        status = _STATUS[first.failure]
         self.state.exit = m.Exit(status, first.reason)
         self.turn.log("No worker could start, so the service ends", Severity.ERROR)
         self.stop(Mode.QUICK)

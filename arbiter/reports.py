@@ -20,7 +20,10 @@ def report(turn: Turn) -> None:
     if not state.is_announced:
         _perhaps_announce(turn)
     elif state.is_replacing and _is_settled(state):
-        turn.log(f"Generation {state.target} serves: {len(state.ready())} workers are ready")
+        count = len(state.ready())
+        turn.log(
+            f"Generation {state.target} serves: {count} {'worker is' if count == 1 else 'workers are'} ready"
+        )
         state.is_replacing = False
         state.status = _status(state)
         turn.do(m.Notify(m.Phase.READY, state.status))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LOG_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")
 WORKER_CLASSES = ("asyncio", "uvloop", "trio")
+_LARGEST_ID = 2**32 - 2  # the last one means "leave it" to the system
 
 
 def at_least(least: float) -> Callable[[float], str | None]:
@@ -102,7 +103,10 @@ def group_id(given: object) -> int:
 
 def _id(given: object, what: str, look_up: Callable[[str], int]) -> int:
     if not isinstance(given, str) or given.isdigit():
-        return as_integer(given)
+        number = as_integer(given)
+        if not 0 <= number <= _LARGEST_ID:
+            raise ValueError(f"a name or a number from 0 to {_LARGEST_ID} is wanted, not {given!r}")
+        return number
     try:
         return look_up(given)
     except KeyError:

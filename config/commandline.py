@@ -85,7 +85,7 @@ def parse(argv: Sequence[str]) -> Invocation:
     flags: dict[str, str] = {}
     for name, option in TABLE.items():
         if name in values:
-            flags[name] = option.flag or name
+            flags[name] = option.flag or "command line"
         for flag in option.deprecated:
             if flag in values:
                 warnings.warn(
@@ -210,11 +210,5 @@ def _reworded(message: str) -> Mistake:
         )
     if flag == "ambiguous option":
         short, _, matches = text.partition(" could match ")
-        first, *others = matches.split(", ")
-        more = (
-            f" or one of {len(others)} others"
-            if len(others) > 2
-            else "".join(f" or {other}" for other in others)
-        )
-        return Mistake(short, f"it may mean {first}{more}: write it whole")
+        return Mistake(short, f"it may mean {matches.replace(', ', ' or ')}: write it whole")
     return Mistake("", message)

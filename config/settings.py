@@ -77,4 +77,11 @@ def without_effect(settings: Settings) -> list[str]:
     ]
     if settings.insecure_bind and not settings.ssl_enabled:
         sentences.append("--insecure-bind has no effect: without --certfile, --bind is in clear text")
+    if not settings.ssl_enabled:
+        sentences.extend(
+            f"{option.flag} has no effect: without --certfile, --bind is in clear text"
+            for name, option in TABLE.items()
+            if option.group == "TLS" and name not in ("certfile", "keyfile", "sni_certificates")
+            if getattr(settings, name) != option.default
+        )
     return sentences

@@ -57,6 +57,7 @@ class Failure(enum.Enum):
     """Why a worker could not become ready."""
 
     APPLICATION = "application"  # cannot be loaded: exit status 4
+    CONFIGURATION = "configuration"  # what only a worker may look at: exit status 2
     STARTUP = "startup"  # lifespan failed or timed out, or anything else: exit status 3
 
 

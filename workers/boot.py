@@ -18,6 +18,7 @@ from ..config.sockets import Listener
 from .application import ApplicationError, LoadedApplication, load_application, traceback_of
 from .errors import LifespanFailureError, LifespanTimeoutError
 from .interruption import ToldToStop
+from .logger_class import check_logger_class
 from .logs import LogConfigurationError
 from .privileges import drop_privileges
 from .supervision import Failure, Supervisor
@@ -26,6 +27,7 @@ logger = logging.getLogger("hypercorn.error")
 
 EXIT_CLEAN = 0
 EXIT_FAILED = 1
+EXIT_WRONG_USAGE = 2
 EXIT_NOT_READY = 3
 EXIT_NO_APPLICATION = 4
 
@@ -58,9 +60,13 @@ def run_worker(
             drop_privileges(settings)
         if application is None:
             application = load_application(settings)
+        check_logger_class(settings)
     except ApplicationError as error:
         supervisor.failed(Failure.APPLICATION, error.sentence, error.report())
         return EXIT_NO_APPLICATION
+    except LogConfigurationError as error:
+        supervisor.failed(Failure.CONFIGURATION, str(error))
+        return EXIT_WRONG_USAGE
     except OSError as error:
         supervisor.failed(Failure.STARTUP, f"cannot change to the configured user or group: {error}")
         return EXIT_NOT_READY

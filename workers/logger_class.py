@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from .logs import ACCESS, DEFAULT_LOGGER_CLASS, ERROR
+from .logs import ACCESS, DEFAULT_LOGGER_CLASS, ERROR, LogConfigurationError
 
 if TYPE_CHECKING:
     from ..config.settings import Settings
@@ -25,6 +25,23 @@ _METHODS = ("critical", "error", "warning", "info", "debug", "exception", "log")
 
 #: Set in the tasks that run the user's methods.
 _is_theirs: ContextVar[bool] = ContextVar("hypercorn_logger_class", default=False)
+
+
+def check_logger_class(settings: Settings) -> None:
+    """Import the class and make its logger, once: the workers' loops find it made.
+
+    Raises:
+        LogConfigurationError: that is not possible.
+    """
+    if settings.logger_class == DEFAULT_LOGGER_CLASS:
+        return
+    try:
+        _ = settings.config.log
+    # A border: importing and making a class of the user's may raise anything.
+    except Exception as error:
+        source = settings.config.source_of("logger_class")
+        text = f"{settings.logger_class!r} cannot be used: {type(error).__name__}: {error}"
+        raise LogConfigurationError(f"{source}: {' '.join(text.split())}") from error
 
 
 def hand_over(settings: Settings, runtime: Runtime) -> Callable[[], None]:

@@ -35,7 +35,15 @@ DIRECTIVE = re.compile(r"%(?:(%)|\(([^)]*)\)([#0\- +]*\d*(?:\.\d+)?)([diouxXeEfF
 
 
 class LogConfigurationError(Exception):
-    """A log file or a log configuration cannot be used; the message is one sentence for the operator."""
+    """A log file or a log configuration cannot be used; the message is one sentence for the operator.
+
+    Attributes:
+        setting: that is wrong, if it is known.
+    """
+
+    def __init__(self, sentence: str, setting: str | None = None) -> None:
+        super().__init__(sentence)
+        self.setting = setting
 
 
 def configure(settings: Settings, *, is_guest: bool = False) -> None:
@@ -52,7 +60,8 @@ def configure(settings: Settings, *, is_guest: bool = False) -> None:
             `access_log_format` is no format, or `statsd_host` no host and port.
     """
     # Its lines are made by the workers, but this is where a mistake can still be told to whoever started us.
-    if settings.accesslog is not None and settings.logger_class == DEFAULT_LOGGER_CLASS:
+    is_checked = settings.accesslog is not None or not is_guest
+    if is_checked and settings.logger_class == DEFAULT_LOGGER_CLASS:
         check_format(settings.access_log_format)
     if settings.statsd_host is not None:
         parse_statsd_host(settings.statsd_host)
@@ -71,7 +80,9 @@ def check_format(access_log_format: str) -> None:
     for literal in DIRECTIVE.sub("\0", access_log_format).split("\0"):
         if "%" in literal:
             wrong = literal[literal.index("%") :][:10]
-            raise LogConfigurationError(f"access log format: {wrong!r} is neither %% nor %(atom)s")
+            raise LogConfigurationError(
+                f"access log format: {wrong!r} is neither %% nor %(atom)s", "access_log_format"
+            )
 
 
 def parse_statsd_host(text: str) -> tuple[str, int]:
@@ -82,7 +93,7 @@ def parse_statsd_host(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
-        raise LogConfigurationError(f"statsd host {text!r} is not of the form host:port")
+        raise LogConfigurationError(f"statsd host {text!r} is not of the form host:port", "statsd_host")
     return host.strip("[]"), int(port)
 
 
@@ -177,7 +188,9 @@ def _make_handler(target: logging.Logger | str | None, stream: TextIO, settings:
         try:
             handler = FileTarget(target, _file_owner(settings))
         except OSError as error:
-            raise LogConfigurationError(f"log file {target} cannot be opened: {error.strerror}") from None
+            setting = "accesslog" if target == settings.accesslog else "errorlog"
+            text = f"log file {target} cannot be opened: {error.strerror}"
+            raise LogConfigurationError(text, setting) from None
     if settings.log_format == "json":
         handler.setFormatter(JSONFormatter())
     else:
@@ -298,10 +311,14 @@ def apply_logconfig(settings: Options) -> None:
     Raises:
         LogConfigurationError: it is missing or wrong.
     """
-    if settings.logconfig is not None:
-        _apply_file(settings.logconfig)
-    elif settings.logconfig_dict is not None:
-        _apply_mapping(dict(settings.logconfig_dict), "logconfig_dict")
+    try:
+        if settings.logconfig is not None:
+            _apply_file(settings.logconfig)
+        elif settings.logconfig_dict is not None:
+            _apply_mapping(dict(settings.logconfig_dict), "logconfig_dict")
+    except LogConfigurationError as error:
+        error.setting = "logconfig_dict" if settings.logconfig is None else "logconfig"
+        raise
 
 
 def _apply_file(name: str) -> None:
@@ -351,4 +368,7 @@ _READERS: dict[str, Callable[[str], Any]] = {"json": json.loads, "toml": tomllib
 def _reason(error: Exception) -> str:
     # `logging.config` wraps what happened ("Unable to configure handler 'x'") around the reason.
     cause = error.__cause__
-    return f"{error} ({cause})" if cause is not None else str(error) or type(error).__name__
+    text = f"{error} ({cause})" if cause is not None else str(error) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"there is no {text}"
+    return " ".join(text.split())

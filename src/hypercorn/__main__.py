@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
+from collections.abc import Generator
 
 from .config import Config, ConfigError, Mistake, Settings, without_effect
 from .config.commandline import Invocation, parse
@@ -32,8 +34,9 @@ def main(sys_args: list[str] | None = None) -> int:
         if invocation.from_gunicorn is not None:
             _show(_translation(invocation, invocation.from_gunicorn))
             return 0
-        config = load(invocation)
-        settings = config.resolve()
+        with _warnings_shown():
+            config = load(invocation)
+            settings = config.resolve()
         if not settings.application_path and not invocation.print_config:
             raise ConfigError(
                 [Mistake("", "name the application to serve, for example: hypercorn module:app")]
@@ -50,7 +53,7 @@ def main(sys_args: list[str] | None = None) -> int:
     if invocation.print_config:
         return 0
     for sentence in without_effect(settings):
-        print(f"hypercorn: {sentence}", file=sys.stderr)
+        print(f"hypercorn: warning: {sentence}", file=sys.stderr)
     return run(config)
 
 
@@ -75,6 +78,19 @@ def _open_standard_streams() -> None:
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Generator[None, None, None]:
+    """Show what is warned of before the log is set up as our other sentences are."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("hypercorn: warning: %(message)s"))
+    logger = logging.getLogger("hypercorn.error")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _show(text: str) -> None:
@@ -105,9 +121,15 @@ def _translation(invocation: Invocation, location: str) -> str:
 
 def _check_application(settings: Settings) -> int:
     from .workers.application import ApplicationError, load_application
+    from .workers.logger_class import check_logger_class
+    from .workers.logs import LogConfigurationError
 
     try:
         load_application(settings)
+        check_logger_class(settings)
+    except LogConfigurationError as error:
+        print(f"hypercorn: {error}", file=sys.stderr)
+        return WRONG_USAGE
     except ApplicationError as error:
         print(f"hypercorn: {error.report()}", file=sys.stderr)
         return NO_APPLICATION

@@ -114,7 +114,8 @@ def _serve(
         else:
             listeners.open(settings, range(1, settings.workers + 1))
     except logs.LogConfigurationError as error:
-        return _fail(EXIT_WRONG_USAGE, str(error))
+        source = f"{config.source_of(error.setting)}: " if error.setting else ""
+        return _fail(EXIT_WRONG_USAGE, f"{source}{error}")
     except (BindError, pidfile.PIDFileError) as error:
         return _fail(EXIT_FAILED, str(error))
     for line in banner(settings, listeners.urls(settings)):

@@ -171,7 +171,10 @@ def test_a_switch_overrides_the_file(tmp_path: Path) -> None:
         (["--timeout", "3", "a:b"], "--timeout: there is no such option; here it is --worker-timeout"),
         (["--workers"], "-w/--workers: a value is wanted after it"),
         (["--reload=yes"], "--reload/--no-reload: it takes no value, and 'yes' was given"),
-        (["--work", "3"], "--work: it may mean --workers or one of 3 others: write it whole"),
+        (
+            ["--work", "3"],
+            "--work: it may mean --workers or --worker-class or --worker-connections or --worker-timeout: write it whole",
+        ),
         (["--keep", "3"], "--keep: it may mean --keep-alive or --keep-alive-max-requests: write it whole"),
         (["-w", "many"], "--workers: a whole number is wanted, not 'many'"),
         (["-m", "08"], "--umask: an octal number is wanted after a zero, not '08'"),

@@ -68,6 +68,26 @@ def test_help(command: Command) -> None:
             ["-w", "100000000", "good:app"],
             "--workers: a number from 0 to 500 is wanted, not '100000000'",
         ),
+        (
+            ["-u", "99999999999", "good:app"],
+            "--user: a name or a number from 0 to 4294967294 is wanted, not '99999999999'",
+        ),
+        (
+            ["--logger-class", "nosuch.Class", "--check-config", "good:app"],
+            "--logger-class: 'nosuch.Class' cannot be used: ModuleNotFoundError: No module named 'nosuch'",
+        ),
+        (
+            ["--statsd-host", "foo", "good:app"],
+            "--statsd-host: statsd host 'foo' is not of the form host:port",
+        ),
+        (
+            ["--error-logfile", "no/x", "good:app"],
+            "--error-logfile: log file no/x cannot be opened: No such file or directory",
+        ),
+        (
+            ["--access-logformat", "%z", "good:app"],
+            "--access-logformat: access log format: '%z' is neither %% nor %(atom)s",
+        ),
         (["--wat"], "--wat: there is no such option"),
         (
             ["-c", "none.toml", "good:app"],
@@ -92,6 +112,13 @@ def test_wrong_usage_is_one_sentence(argv: list[str], told: str, command: Comman
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"hypercorn: {told}\n")
 
 
+def test_a_log_configuration_that_is_none(command: Command) -> None:
+    done = command("--log-config", "bad.py", "good:app")
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("hypercorn: --log-config: log configuration bad.py is wrong: ")
+
+
 def test_a_python_file_without_its_prefix(command: Command, tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text("import os\n")
     done = command("-c", "settings.py", "good:app")
@@ -102,7 +129,10 @@ def test_a_python_file_without_its_prefix(command: Command, tmp_path: Path) -> N
 def test_a_misspelt_variable_is_told(command: Command) -> None:
     done = command("--check-config", "good:app", HYPERCORN_WROKERS="3", HYPERCORN_SERVICE_HOST="10.0.0.1")
     assert done.returncode == 0
-    assert "$HYPERCORN_WROKERS: there is no such setting; did you mean workers?" in done.stderr
+    assert (
+        "hypercorn: warning: $HYPERCORN_WROKERS: there is no such setting; did you mean workers?"
+        in done.stderr
+    )
     assert "SERVICE_HOST" not in done.stderr
 
 
@@ -183,9 +213,12 @@ def test_what_has_no_effect_is_said(
         return 7
 
     monkeypatch.setattr(hypercorn.__main__, "run", run)
-    argv = ["-c", "none", "--quic-bind", "127.0.0.1:0", "-w", "2", "m:app"]
+    argv = ["-c", "none", "--quic-bind", "127.0.0.1:0", "-w", "2", "--verify-mode", "CERT_REQUIRED", "m:app"]
     assert hypercorn.__main__.main(argv) == 7
-    assert capsys.readouterr().err == "hypercorn: --quic-bind has no effect: HTTP/3 is not served yet\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "hypercorn: warning: --quic-bind has no effect: HTTP/3 is not served yet",
+        "hypercorn: warning: --verify-mode has no effect: without --certfile, --bind is in clear text",
+    ]
     assert (served[0].application_path, served[0].workers) == ("m:app", 2)
 
 

@@ -537,6 +537,14 @@ def is_answered(path: str) -> bool:
         return sock.connect_ex(path) == 0
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_logger_class_that_cannot_be_made(start: Start, workers: str) -> None:
+    arbiter = start("-w", workers, "--logger-class", "json.JSONDecoder")
+    assert arbiter.ends() == 2
+    arbiter.wait_for("^hypercorn: --logger-class: 'json.JSONDecoder' cannot be used: TypeError")
+    assert "Traceback" not in arbiter.text()
+
+
 def test_the_traceback_of_a_lifespan_that_fails_is_the_applications(start: Start, application: Path) -> None:
     (application / "app.py").write_text(
         "async def app(scope, receive, send):\n    await receive()\n    raise RuntimeError('bad luck')\n"

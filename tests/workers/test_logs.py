@@ -106,8 +106,10 @@ def test_access_targets(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
 def test_wrong_access_format() -> None:
     with pytest.raises(logs.LogConfigurationError, match="'%h' is neither %% nor"):
         configure(accesslog="-", access_log_format="100%% %h")
+    with pytest.raises(logs.LogConfigurationError, match="'%h' is neither %% nor"):
+        configure(access_log_format="%h")
     configure(accesslog="-", access_log_format="%h", logger_class="site.Logger")
-    configure(access_log_format="%h")
+    configure(is_guest=True, access_log_format="%h")
 
 
 def test_user_loggers() -> None:
