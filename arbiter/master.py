@@ -132,7 +132,7 @@ class Master:
         for descriptor in found & lines.keys():
             self._events.extend(self._workforce.hear(lines[descriptor]))
         if self._watching is not None and changes in found and (paths := self._watching.changes()):
-            self._events.append(m.Changed(paths))
+            self._events.append(m.Changed(paths, self._watching.has_settings(paths)))
         self._pass_time()
 
     def _timeout_ms(self) -> int | None:

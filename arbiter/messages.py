@@ -138,9 +138,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Files under `--reload` have changed."""
+    """Files under `--reload` have changed; `has_settings` if settings are read from one of them."""
 
     paths: tuple[str, ...]
+    has_settings: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,8 @@ def _take(event: Event, lives: Lives) -> None:
             lives.turn.log(f"{worker} starts, generation {worker.generation}")
         case m.Asked(request):
             Requests(lives).asked(request)
-        case m.Changed(paths):
-            Requests(lives).changed(paths)
+        case m.Changed():
+            Requests(lives).changed(event)
         case m.Configured(number, limits, keys):
             Requests(lives).configured(Generation(number, limits, keys, sets_count=True))
         case _:

@@ -55,13 +55,18 @@ class Requests:
             case _:
                 self._resize(1 if request is Request.MORE else -1)
 
-    def changed(self, paths: tuple[str, ...]) -> None:
+    def changed(self, event: m.Changed) -> None:
         """Watched files have changed."""
+        paths = event.paths
         if self.state.is_ending:
             return
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        self.turn.log(f"Changed: {', '.join(paths[:3])}{more}; the workers are replaced")
-        self._renew()
+        what = "the configuration is read again, then the workers" if event.has_settings else "the workers"
+        self.turn.log(f"Changed: {', '.join(paths[:3])}{more}; {what} are replaced")
+        if event.has_settings:
+            self._reread()
+        else:
+            self._renew()
 
     def configured(self, generation: Generation) -> None:
         """The settings of a generation, the first or one that was asked for with a reload."""
@@ -78,6 +83,9 @@ class Requests:
 
     def _reload(self) -> None:
         self.turn.log("Reload: the configuration is read again, then the workers are replaced one by one")
+        self._reread()
+
+    def _reread(self) -> None:
         self._tell_preloaded()
         replacing(self.turn)
         self.state.last_generation += 1

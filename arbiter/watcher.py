@@ -30,9 +30,13 @@ _LOOK_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What is watched. Patterns are those of `fnmatch`, for names and for paths below the directory."""
+    """What is watched. Patterns are those of `fnmatch`, for names and for paths below the directory.
+
+    `files` are those that settings were read from, wherever they are and whatever they are called.
+    """
 
     directories: tuple[str, ...]
+    files: tuple[str, ...]
     includes: tuple[str, ...]
     excludes: tuple[str, ...]
     is_polling: bool
@@ -40,9 +44,10 @@ class Watch:
     @classmethod
     def from_settings(cls, settings: Settings) -> Watch:
         """Patterns of the settings add to the defaults."""
-        directories = settings.reload_dirs or [settings.app_dir or os.curdir]
+        directories = settings.reload_dirs or [settings.app_dir or os.curdir, *_directory_of(settings)]
         return cls(
-            tuple(dict.fromkeys(os.path.abspath(directory) for directory in directories)),
+            _outermost(os.path.abspath(directory) for directory in directories),
+            settings.config.files,
             tuple(dict.fromkeys((*DEFAULT_INCLUDES, *settings.reload_includes))),
             tuple(dict.fromkeys((*DEFAULT_EXCLUDES, *settings.reload_excludes))),
             settings.reload_poll,
@@ -61,7 +66,26 @@ class Watch:
 
     def __str__(self) -> str:
         how = ", by polling" if self.is_polling else ""
-        return f"{', '.join(self.directories)} ({', '.join(self.includes)}{how})"
+        return ", ".join((*self.directories, *self.files)) + f" ({', '.join(self.includes)}{how})"
+
+
+def _directory_of(settings: Settings) -> list[str]:
+    """Where the application is, if it was named by the path of a file."""
+    mode, colon, rest = settings.application_path.partition(":")
+    text = rest if colon and mode in ("asgi", "wsgi") else settings.application_path
+    module = text.partition("(")[0].partition(":")[0]
+    if "/" not in module and not module.endswith(".py"):
+        return []
+    found = [
+        os.path.dirname(os.path.join(start, module)) or os.curdir for start in (settings.app_dir or "", "")
+    ]
+    return [directory for directory in found if os.path.isdir(directory)][:1]
+
+
+def _outermost(directories: Iterable[str]) -> tuple[str, ...]:
+    """Without those below another, which are watched with it."""
+    once = tuple(dict.fromkeys(directories))
+    return tuple(one for one in once if not any(Path(other) in Path(one).parents for other in once))
 
 
 def _fits(path: Path, pattern: str, *, with_parents: bool) -> bool:
@@ -86,14 +110,33 @@ def run(watch: Watch, descriptor: int, arbiter: int) -> int:
         force_polling=watch.is_polling or None,
     )
     is_told = False
+    settings = _stamps(watch.files)
     with contextlib.suppress(BrokenPipeError):
         for found in changes:
             if os.getppid() != arbiter:
                 break
-            if found or not is_told:
-                os.write(descriptor, _line(path for _, path in found))
+            # Looked at rather than watched: a file that is replaced whole, as editors do, is another one.
+            before, settings = settings, _stamps(watch.files)
+            paths = {path for _, path in found} | {
+                path for path in watch.files if before[path] != settings[path]
+            }
+            if paths or not is_told:
+                os.write(descriptor, _line(paths))
                 is_told = True
     return 0
+
+
+def _stamps(files: Iterable[str]) -> dict[str, tuple[int, ...] | None]:
+    """What tells that a file has changed; None while there is none."""
+    stamps: dict[str, tuple[int, ...] | None] = {}
+    for path in files:
+        try:
+            found = os.stat(path)
+        except OSError:
+            stamps[path] = None
+        else:
+            stamps[path] = (found.st_mtime_ns, found.st_size, found.st_ino)
+    return stamps
 
 
 def _line(paths: Iterable[str]) -> bytes:

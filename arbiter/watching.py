@@ -28,6 +28,7 @@ class Watching:
     """
 
     def __init__(self, watch: watcher.Watch, title: str, let_go: Callable[[], None]) -> None:
+        self._watch = watch
         reader, writer = os.pipe()
         arbiter = os.getpid()
 
@@ -55,6 +56,10 @@ class Watching:
             logger.error("Files are not watched any more: the watching process has ended")
             self.let_go()
         return tuple(dict.fromkeys(path for line in lines for path in json.loads(line)))
+
+    def has_settings(self, paths: tuple[str, ...]) -> bool:
+        """Whether settings are read from one of these."""
+        return any(os.path.abspath(path) in self._watch.files for path in paths)
 
     def let_go(self) -> None:
         """Close the reader; also for children of the arbiter."""

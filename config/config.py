@@ -46,12 +46,14 @@ class Config(Options):
     """
 
     application_path: str
+    #: Absolute paths of the files that settings were read from, by `sources.load`.
+    files: tuple[str, ...]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Set up here rather than in `__init__`, which subclasses written for Hypercorn need not call."""
         config = super().__new__(cls)
         state = vars(config)
-        state.update(_sources={}, _unknown={}, _quic_addresses=[], _log=None, _loader=None)
+        state.update(_sources={}, _unknown={}, _quic_addresses=[], _log=None, _loader=None, files=())
         state.update({f"_{name}": copy.copy(TABLE[name].default) for name in _PROPERTIES})
         for name in TABLE:
             default = None if name in _PROPERTIES else getattr(cls, name, None)

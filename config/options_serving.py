@@ -218,12 +218,16 @@ class ProcessOptions:
 class DevelopmentOptions:
     """Development"""
 
-    use_reloader: bool = option(False, "--reload", help="restart the workers when files change")
+    use_reloader: bool = option(
+        False,
+        "--reload",
+        help="replace the workers when files change, and read changed files of settings again",
+    )
     reload_dirs: list[str] = option(
         [],
         "--reload-dir",
         metavar="DIR",
-        help="watch this directory (default: the current one); may be repeated",
+        help="watch this directory (default: the current one and the application's); may be repeated",
     )
     reload_includes: list[str] = option(
         [], "--reload-include", metavar="PATTERN", help="watch such files too, not only *.py; may be repeated"

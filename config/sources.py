@@ -40,6 +40,7 @@ def load(invocation: Invocation) -> Config:
     config.wonder_at(misspelt_variables(os.environ))
     for name, value in invocation.values.items():
         _assign(config, TABLE[name], value, invocation.flags[name])
+    config.files = tuple(_files(invocation, config, env_file))
     config.reload_by(functools.partial(load, invocation))
     return config
 
@@ -107,6 +108,22 @@ def _from_file(invocation: Invocation) -> Config:
         if path.endswith(".py") and ":" not in path and not isinstance(error, OSError):
             text += f"; for a Python file write file:{path}"
         raise ConfigError([Mistake(path, text)]) from error
+
+
+def _files(invocation: Invocation, config: Config, env_file: str | None) -> Iterator[str]:
+    """The files that were read; pyproject.toml only if it says something of us."""
+    path = invocation.config_path or os.environ.get("HYPERCORN_CONFIG")
+    if path is None:
+        path = "pyproject.toml"
+        if not any(config.source_of(name).startswith(path) for name in TABLE):
+            path = "none"
+    if path.startswith("python:"):
+        name = path.removeprefix("python:")
+        module = sys.modules.get(name) or sys.modules.get(name.rpartition(".")[0])
+        path = getattr(module, "__file__", None) or "none"
+    for file in (path, env_file):
+        if file and file != "none":
+            yield os.path.abspath(os.path.join(invocation.directory, file.removeprefix("file:")))
 
 
 def _prepared(path: str, directory: str) -> str:

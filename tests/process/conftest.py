@@ -156,9 +156,10 @@ def start(application: Path) -> Iterator[Callable[..., Arbiter]]:
         command: list[str] = COMMAND,
         environment: Mapping[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
+        app: str = "app:app",
     ) -> Arbiter:
         process = subprocess.Popen(
-            [*command, *(("-b", bind) if bind else ()), *arguments, "app:app"],
+            [*command, *(("-b", bind) if bind else ()), *arguments, app],
             cwd=application,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})},
             stdin=subprocess.DEVNULL,

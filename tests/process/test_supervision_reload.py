@@ -68,3 +68,35 @@ def test_other_files_by_pattern(start: Start, application: Path) -> None:
     arbiter.wait_for("Generation 2 serves")
     assert "notes.txt" not in arbiter.text()
     assert "draft.html" not in arbiter.text()
+
+
+@pytest.mark.parametrize("name", ["conf.py", "conf.toml"])
+def test_a_changed_configuration_is_read_again(
+    start: Start, application: Path, name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A Python file among those watched, and one of another kind elsewhere."""
+    is_python = name.endswith(".py")
+    file = (application if is_python else tmp_path_factory.mktemp("elsewhere")) / name
+    file.write_text("workers = 1\n")
+    arbiter = start("-c", f"file:{name}" if is_python else str(file), "--reload")
+    arbiter.wait_for(f"watching .*{file.name}")
+    arbiter.wait_for("Files are watched now")
+    write(file, "workers = 2\n")
+    arbiter.wait_for(f"Changed: .*{name}; the configuration is read again, then the workers are replaced")
+    arbiter.wait_for("Generation 2 serves: 1 worker is ready|Generation 2 serves: 2 workers are ready")
+    arbiter.wait_for("Worker 2 .pid .* is ready")
+    assert arbiter.text().count("Changed: ") == 1
+
+
+def test_the_directory_of_an_application_named_by_its_path(
+    start: Start, application: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    good = (application / "app.py").read_text()
+    (elsewhere / "there.py").write_text(good)
+    arbiter = start("--reload", app=f"asgi:{elsewhere}/there.py:app")
+    arbiter.wait_for(f"watching +{application}, {elsewhere} ")
+    arbiter.wait_for("Files are watched now")
+    change(elsewhere / "there.py", good, 111)
+    arbiter.wait_for("has ended")
+    assert arbiter.get() == "111"
