@@ -7,10 +7,11 @@ workers share. A bind that two configurations have in common keeps its sockets, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from socket import socket
+from socket import getaddrinfo, socket
 from typing import TypeAlias
 
 from ..config.binds import Bind, BindKind
@@ -28,6 +29,8 @@ from ..config.sockets import (
     supports_reuse_port,
 )
 from .messages import ListenerKeys
+
+_EVERYWHERE = {"0.0.0.0", "::"}
 
 Place: TypeAlias = tuple[Bind, bool]
 
@@ -165,7 +168,16 @@ class ListenerTable:
         leaving = [group for other, groups in self._places.items() if other not in wanted for group in groups]
         ours = [one.sock for group in leaving for one in group.listeners()]
         groups: list[_Group] = []
-        for sockets in open_bind(bind, _socket_settings(settings), len(own) if own else None, ours):
+        try:
+            opened = open_bind(bind, _socket_settings(settings), len(own) if own else None, ours)
+        except BindError as error:
+            if error.errno == errno.EADDRINUSE and (other := self._in_the_way(bind)) is not None:
+                text = (
+                    f"cannot bind {bind}: it overlaps with {other}, which is bound too; leave one of them out"
+                )
+                raise BindError(text, error.errno) from error
+            raise
+        for sockets in opened:
             twin = next((group for group in leaving if group.has_address_of(sockets[0])), None)
             if twin is None:
                 groups.append(self._group(bind, is_secure, sockets, own))
@@ -173,6 +185,18 @@ class ListenerTable:
                 sockets[0].close()
                 groups.append(self._twin(twin, bind, is_secure))
         return groups
+
+    def _in_the_way(self, bind: Bind) -> Bind | None:
+        """One of ours that has an address of `bind`, or all addresses of its port."""
+        if bind.kind is not BindKind.INET:
+            return None
+        wanted = {str(address[4][0]) for address in getaddrinfo(bind.host or "0.0.0.0", bind.port)}
+        for listener in self._listeners.values():
+            if listener.bind.kind is BindKind.INET:
+                host, port = listener.sock.getsockname()[:2]
+                if port == bind.port and (host in wanted or _EVERYWHERE & {host, *wanted}):
+                    return listener.bind
+        return None
 
     def _group(self, bind: Bind, is_secure: bool, sockets: list[socket], slots: list[int] | None) -> _Group:
         if slots:

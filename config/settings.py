@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -69,7 +70,7 @@ class Settings(Options):
 
 
 def without_effect(settings: Settings) -> list[str]:
-    """A sentence for each setting that was given and does nothing, yet or in this configuration."""
+    """A sentence for each setting that was given and does nothing, yet or in this configuration, or surely not what is meant."""
     sentences = [
         f"{option.flag} has no effect: {option.without_effect}"
         for name, option in TABLE.items()
@@ -77,6 +78,11 @@ def without_effect(settings: Settings) -> list[str]:
     ]
     if settings.insecure_bind and not settings.ssl_enabled:
         sentences.append("--insecure-bind has no effect: without --certfile, --bind is in clear text")
+    for name, present in (("user", os.geteuid()), ("group", os.getegid())):
+        if os.geteuid() != 0 and getattr(settings, name) not in (None, present):
+            sentences.append(f"--{name} has no effect on the workers: only root can change to another {name}")
+    if settings.root_path and not settings.root_path.startswith("/"):
+        sentences.append(f"--root-path {settings.root_path!r} does not begin with /, as paths do")
     if not settings.ssl_enabled:
         sentences.extend(
             f"{option.flag} has no effect: without --certfile, --bind is in clear text"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import hypercorn.__main__
-from hypercorn.config import Config
+from hypercorn.config import Config, without_effect
 from hypercorn.config.version import __version__
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -286,3 +286,12 @@ def test_closed_standard_streams(closed: str, tmp_path: Path) -> None:
     done = shell(f'"$1" -m hypercorn --check-config app:app {closed}', tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "seen").read_text() == "open open open"
+
+
+def test_what_is_surely_not_meant_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    config = Config.from_mapping(user=0, root_path="shop")
+    assert without_effect(config.resolve()) == [
+        "--user has no effect on the workers: only root can change to another user",
+        "--root-path 'shop' does not begin with /, as paths do",
+    ]

@@ -577,3 +577,12 @@ def test_stacks_of_a_daemons_worker_reach_the_error_log(start: Start, applicatio
         assert select.select([end], [], [], 30)[0]
         os.close(end)
     assert "most recent call first" in log.read_text()
+
+
+def test_binds_that_overlap(start: Start) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    arbiter = start("-b", f"0.0.0.0:{port}", bind=f"127.0.0.1:{port}")
+    assert arbiter.ends() == 1
+    arbiter.wait_for(f"cannot bind 0.0.0.0:{port}: it overlaps with 127.0.0.1:{port}, which is bound too")
