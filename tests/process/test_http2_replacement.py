@@ -121,7 +121,7 @@ class Connection:
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM])
 def test_signals_lose_no_stream(start: Start, loop: str, number: signal.Signals) -> None:
     server = start("-w", "2", "-k", loop)
-    server.wait_for("is ready", 2)
+    server.wait_for("Worker .* is ready", 2)
     loads = [Load(server.port()) for _ in range(3)]
     assert all(load.has_begun.wait(PATIENCE) for load in loads)
     server.signal(number)
@@ -136,7 +136,7 @@ def test_signals_lose_no_stream(start: Start, loop: str, number: signal.Signals)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_max_requests_loses_no_stream(start: Start, loop: str) -> None:
     server = start("-w", "2", "-k", loop, "--max-requests", "60", "--max-requests-jitter", "30")
-    server.wait_for("is ready", 2)
+    server.wait_for("Worker .* is ready", 2)
     loads = [Load(server.port()) for _ in range(3)]
     server.wait_for(r"Worker \d \(pid \d+\) has ended", 3)
     for load in loads:

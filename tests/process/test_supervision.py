@@ -105,7 +105,7 @@ def test_killed_workers_are_replaced_and_the_service_goes_on(start: Start) -> No
         os.kill(victim, signal.SIGKILL)
         arbiter.wait_for("was killed by SIGKILL", number)
         assert arbiter.get()
-    arbiter.wait_for("is ready", 6)
+    arbiter.wait_for("Worker .* is ready", 6)
     assert len(arbiter.workers()) == 3
     arbiter.signal(signal.SIGINT)
     assert arbiter.ends() == 0
@@ -254,7 +254,7 @@ def test_a_reload_reads_the_configuration_again(start: Start, application: Path)
     file.write_text("workers = 3\n")
     arbiter.signal(signal.SIGHUP)
     arbiter.wait_for("Generation 3 serves")
-    arbiter.wait_for("is ready", 4)
+    arbiter.wait_for("Worker .* is ready", 4)
     assert len(arbiter.workers()) == 3
 
 
