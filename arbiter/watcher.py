@@ -55,14 +55,31 @@ class Watch:
 
     def matches(self, path: str) -> bool:
         """Whether a change of this file counts."""
-        below = next(
-            (Path(path).relative_to(d) for d in self.directories if Path(path).is_relative_to(d)), None
+        below = self._below(path)
+        return below is not None and any(
+            _fits(below, pattern, with_parents=False) for pattern in self.includes
         )
-        if below is None:
-            return False
-        if any(_fits(below, pattern, with_parents=True) for pattern in self.excludes):
-            return False
-        return any(_fits(below, pattern, with_parents=False) for pattern in self.includes)
+
+    def is_within(self, path: str) -> bool:
+        """Whether this directory is watched."""
+        return self._below(path) is not None
+
+    def _below(self, path: str) -> Path | None:
+        """The path below the watched directory that it is in; None if there is none, or it is excluded."""
+        for directory in self.directories:
+            if Path(path).is_relative_to(directory):
+                below = Path(path).relative_to(directory)
+                excluded = any(_fits(below, pattern, with_parents=True) for pattern in self.excludes)
+                return None if excluded else below
+        return None
+
+    def files_in(self, directory: str) -> set[str]:
+        """The files in and below `directory` whose change counts. Blocks."""
+        found: set[str] = set()
+        for root, directories, names in os.walk(directory):
+            directories[:] = [name for name in directories if self.is_within(os.path.join(root, name))]
+            found.update(path for name in names if self.matches(path := os.path.join(root, name)))
+        return found
 
     def __str__(self) -> str:
         how = ", by polling" if self.is_polling else ""
@@ -94,15 +111,24 @@ def _fits(path: Path, pattern: str, *, with_parents: bool) -> bool:
 
 
 def run(watch: Watch, descriptor: int, arbiter: int) -> int:
-    """Write a line to `descriptor` for each set of changes, a first one once files are watched, until the arbiter with that pid is gone. Blocks.
+    """Write a line to `descriptor` for each set of changes, until the arbiter with that pid is gone. Blocks.
+
+    The first line comes once files are watched, with or without a change.
 
     Imports watchfiles, which starts threads: only for a process of its own.
     """
+    from watchfiles import Change
     from watchfiles import watch as watch_files
+
+    def counts(change: Change, path: str) -> bool:
+        # What a new directory has in it may have been written before it was watched, or moved there with it.
+        return watch.matches(path) or (
+            change is Change.added and watch.is_within(path) and os.path.isdir(path)
+        )
 
     changes = watch_files(
         *watch.directories,
-        watch_filter=lambda _, path: watch.matches(path),
+        watch_filter=counts,
         debounce=400,
         rust_timeout=_LOOK_MS,
         yield_on_timeout=True,
@@ -117,9 +143,9 @@ def run(watch: Watch, descriptor: int, arbiter: int) -> int:
                 break
             # Looked at rather than watched: a file that is replaced whole, as editors do, is another one.
             before, settings = settings, _stamps(watch.files)
-            paths = {path for _, path in found} | {
-                path for path in watch.files if before[path] != settings[path]
-            }
+            paths = {path for path in watch.files if before[path] != settings[path]}
+            for _, path in found:
+                paths |= watch.files_in(path) if os.path.isdir(path) else {path}
             if paths or not is_told:
                 os.write(descriptor, _line(paths))
                 is_told = True

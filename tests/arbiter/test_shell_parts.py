@@ -258,7 +258,7 @@ class TestListeners:
             port = free.getsockname()[1]
         table = ListenerTable()
         table.open(settings(bind=f"127.0.0.1:{port}"), [1])
-        with pytest.raises(BindError, match="in use"):
+        with pytest.raises(BindError, match="overlaps"):
             table.open(settings(bind=[f"127.0.0.1:{port}", f"0.0.0.0:{port}"]), [1])
         table.close_all()
 

@@ -100,3 +100,20 @@ def test_the_directory_of_an_application_named_by_its_path(
     change(elsewhere / "there.py", good, 111)
     arbiter.wait_for("has ended")
     assert arbiter.get() == "111"
+
+
+@pytest.mark.parametrize("polling", [[], ["--reload-poll"]])
+def test_what_a_new_directory_has_in_it(
+    start: Start, application: Path, polling: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Moved there whole: of its files the system says nothing."""
+    made = tmp_path_factory.mktemp("made")
+    (made / "deep").mkdir()
+    (made / "deep" / "part.py").write_text("")
+    (made / "__pycache__").mkdir()
+    (made / "__pycache__" / "cached.py").write_text("")
+    arbiter = start("--reload", *polling)
+    arbiter.wait_for("Files are watched now")
+    made.rename(application / "package")
+    arbiter.wait_for("Changed: package/deep/part.py;")
+    arbiter.wait_for("Generation 2 serves")
