@@ -109,12 +109,12 @@ class Master:
             self._wait()
 
     def _take(self, event: m.Event) -> None:
-        waiting = list(self._events)
-        self._events.clear()
+        waiting, self._events = self._events, deque()
         for command in plan.step(self._state, event, time.monotonic()):
             self._do(command)
-        # What came of the commands happened before what waits to be looked at.
-        self._events.extend(waiting)
+        # What came of the commands happened before what waits to be looked at, which may be a flood of signals.
+        waiting.extendleft(reversed(self._events))
+        self._events = waiting
 
     # Waiting
 
