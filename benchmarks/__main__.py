@@ -23,8 +23,8 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two rounds of 2 s; prints, writes no page")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds per work (default 5)")
-    parser.add_argument("--seconds", type=float, default=4, help="length of each load (default 4)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds per work (default 3)")
+    parser.add_argument("--seconds", type=float, default=2, help="length of each load (default 2)")
     parser.add_argument(
         "--servers", default="", help="only servers whose names contain one of these, by commas"
     )

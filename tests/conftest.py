@@ -1,13 +1,15 @@
 """What holds for all tests.
 
-Memory has a bound, so that a back-pressure that fails ends a test and not the machine; and the loggers of the server,
-which every server of a process sets up anew, are afterwards as they were.
+Memory has a bound, so that a back-pressure that fails ends a test and not the machine; Ctrl-C means something, also
+where a shell that runs the tests in the background has switched it off; and the loggers of the server, which every server
+of a process sets up anew, are afterwards as they were.
 """
 
 from __future__ import annotations
 
 import logging
 import resource
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +22,10 @@ def pytest_configure() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = _ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(hard, _ADDRESS_SPACE)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
