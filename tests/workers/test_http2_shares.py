@@ -10,6 +10,8 @@ import h2.events
 from h2.settings import SettingCodes
 from tests.workers.conftest import Client, Serve
 
+from hypercorn.workers.asgi_http import TURN_SIZE
+
 SIZE = 1 << 20
 PIECE = bytes(1 << 14)
 LARGEST = 2**31 - 1
@@ -74,7 +76,8 @@ def test_incremental_equals_share(serve: Serve) -> None:
     responses = Responses(serve(megabyte).connect(), ["i"] * 4, LARGEST)
     while sum(responses.received.values()) < 2 * SIZE:
         responses.read()
-    assert max(responses.received.values()) - min(responses.received.values()) <= 2 * 65536 + 65536
+    # Where a task begins at once (CPython 3.12 and later), the first has had a turn before the others are there.
+    assert max(responses.received.values()) - min(responses.received.values()) <= TURN_SIZE
 
 
 def test_the_more_urgent_comes_first_where_not_all_can(serve: Serve) -> None:
