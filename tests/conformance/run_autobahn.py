@@ -45,12 +45,12 @@ SECTIONS = {
 
 
 def find_python() -> str | None:
-    """An interpreter of CPython 2.7, or None."""
-    named = os.environ.get("AUTOBAHN_PYTHON") or shutil.which("python2.7")
-    if named:
-        return named
-    found = sorted(Path.home().glob(".pyenv/versions/2.7.*/bin/python2.7"))
-    return str(found[-1]) if found else None
+    """An interpreter of CPython 2.7 that runs, or None. (A shim of pyenv's may be found that has none behind it.)"""
+    found = sorted(map(str, Path.home().glob(".pyenv/versions/2.7.*/bin/python2.7")), reverse=True)
+    for python in (os.environ.get("AUTOBAHN_PYTHON"), shutil.which("python2.7"), *found):
+        if python and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return python
+    return None
 
 
 def find_wstest() -> Path | None:
