@@ -22,7 +22,7 @@ from .http_exchange import BODY, COMPLETE, HEAD, TRAILERS, HTTPExchange
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .runtime import Event, Task
+    from .runtime import Signal, Task
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -52,8 +52,8 @@ class ASGIExchange(HTTPExchange):
         "_knows_peer_left",
         "_must_send_continue",
         "_peer_left",
-        "_receive_event",
-        "_send_event",
+        "_receivable",
+        "_sendable",
         "_sends_trailers",
         "_trailers",
         "_turn_ends",
@@ -69,8 +69,8 @@ class ASGIExchange(HTTPExchange):
         self._peer_left = False
         #: The application has been told so, while its response was not complete.
         self._knows_peer_left = False
-        self._receive_event: Event | None = None
-        self._send_event: Event | None = None
+        self._receivable: Signal | None = None
+        self._sendable: Signal | None = None
         self._sends_trailers = False
         self._trailers: Fields = []
         #: The value of `bytes_sent` at which others get their turn.
@@ -166,10 +166,9 @@ class ASGIExchange(HTTPExchange):
                 return self._take_body(chunks)
             elif self._peer_left or self._state is COMPLETE:
                 return self._disconnect()
-            event = self._receive_event
-            if event is None:
-                event = self._receive_event = self._connection.make_event()
-            await event.wait()
+            if self._receivable is None:
+                self._receivable = self._connection.runtime.make_signal()
+            await self._receivable.wait()
 
     def _disconnect(self) -> Message:
         # A peer that closed only its sending side and one that is gone look the same. Who does not listen may answer;
@@ -192,9 +191,8 @@ class ASGIExchange(HTTPExchange):
         return {"type": "http.request", "body": body, "more_body": not ended}
 
     def _wake_receiver(self) -> None:
-        if (event := self._receive_event) is not None:
-            self._receive_event = None
-            event.set()
+        if self._receivable is not None:
+            self._receivable.notify()
 
     def data_received(self, data: bytes, end_stream: bool) -> None:
         """A piece of the request body has arrived."""
@@ -271,10 +269,9 @@ class ASGIExchange(HTTPExchange):
         while not self.is_closed and self._state is not COMPLETE:
             if not connection.is_blocked and connection.engine.can_send(self._stream_id):
                 return
-            event = self._send_event
-            if event is None:
-                event = self._send_event = connection.make_event()
-            await event.wait()
+            if self._sendable is None:
+                self._sendable = connection.runtime.make_signal()
+            await self._sendable.wait()
         if self.is_closed and self._state is not COMPLETE:
             raise ClientDisconnected
 
@@ -359,9 +356,8 @@ class ASGIExchange(HTTPExchange):
 
     def writable(self) -> None:
         """Output has drained."""
-        if (event := self._send_event) is not None:
-            self._send_event = None
-            event.set()
+        if self._sendable is not None:
+            self._sendable.notify()
 
     def cancel(self) -> None:
         """Stop the application's call; what it has not sent is cut."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ..config.sockets import Listener
     from .exchange import Exchange, Tunnel
     from .file_part import FilePart
-    from .runtime import Event
     from .server import Server
+    from .tls import TLSLayer
     from .wsgi_environ import Environs
 
 logger = logging.getLogger("hypercorn.error")
@@ -34,7 +34,7 @@ FAREWELL_SECONDS = 0.25
 #: A connection that is younger is probably about to send its first request: a stopping server waits for it.
 FRESH_SECONDS = 0.5
 #: One read from the socket. Below glibc's mmap threshold, so that the buffer costs no system call.
-READ_SIZE = 65536
+READ_SIZE = 98304
 #: Output that has not been handed to the socket above which it is flushed without waiting for more.
 FLUSH_SIZE = 65536
 
@@ -111,10 +111,6 @@ class Connection(Transport):
         """Nothing would be lost if the connection closed now."""
         return not self.exchanges and self.engine.is_idle and not self._pending
 
-    def make_event(self) -> Event:
-        """Something for an exchange to wait on."""
-        return self.runtime.make_event()
-
     def drain(self, reason: DrainReason, at_once: bool) -> None:
         """Finish what is open and close; see `Engine.drain` for `at_once`."""
         if self.is_closed or self.is_lingering:
@@ -157,23 +153,12 @@ class Connection(Transport):
             data = self.sock.recv(READ_SIZE)
             if self.is_lingering:
                 self._discard(data)
-                return
-            tunnel = self.tunnel
-            if (
-                tunnel is not None
-                and self.tls is None
-                and not self.is_flush_due
-                and tunnel.receive_plain(data)
-            ):
-                return
-            now = monotonic()
-            if not data:
-                self._eof_received(now)
+            elif not data:
+                self._eof_received(monotonic())
             elif self.tls is None:
-                self.engine.receive_data(data, now)
-                self.settle(now)
+                self._take(data)
             else:
-                self._receive_tls(data, now)
+                self._receive_tls(self.tls, data)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -192,27 +177,38 @@ class Connection(Transport):
         self.engine.receive_eof(now)
         self.settle(now)
 
-    def _receive_tls(self, data: bytes, now: float) -> None:
-        tls = self.tls
-        assert tls is not None  # only called for TLS connections
+    def _take(self, data: bytes) -> None:
+        """Give what was received to the tunnel, if it can take it by itself, or else to the engine."""
+        tunnel = self.tunnel
+        if tunnel is None or self.is_flush_due or not tunnel.receive_plain(data):
+            now = monotonic()
+            self.engine.receive_data(data, now)
+            self.settle(now)
+
+    def _receive_tls(self, tls: TLSLayer, data: bytes) -> None:
         was_done = tls.handshake_done
         try:
             plaintext = tls.receive(data)
         except tls.error as error:
             logger.debug("TLS with %s failed: %s", self.client, error)
             self._write(tls.data_to_send())
-            self._linger(now)
+            self._linger(monotonic())
             return
+        if plaintext and was_done and not tls.received_close:
+            # Should TLS have something of its own to say besides, that goes out with the next answer.
+            self._take(plaintext)
+        else:
+            self._tls_moved(tls, plaintext, was_done)
+
+    def _tls_moved(self, tls: TLSLayer, plaintext: bytes, was_done: bool) -> None:
+        """TLS itself has got further: in its handshake, with a record of its own, or to its end."""
+        now = monotonic()
         if tls.handshake_done and not was_done:
             self._handshake_done(tls.alpn, now)
         if tls.has_output:
             self._write(tls.data_to_send())
         if plaintext:
-            tunnel = self.tunnel
-            if tunnel is None or self.is_flush_due or not tunnel.receive_plain(plaintext):
-                self.engine.receive_data(plaintext, now)
-            elif not tls.received_close:
-                return
+            self._take(plaintext)
         if tls.received_close and not self._eof:
             self._eof_received(now)
         elif tls.handshake_done:
@@ -279,7 +275,7 @@ class Connection(Transport):
         """Write the tunnel's `data` past the engine. False: not now, something else comes first."""
         if self.is_flush_due or self.is_blocked or self._is_settling or self.is_closed:
             return False
-        self._send(data)
+        self._write(data if self.tls is None else self.tls.encrypt(data))
         return True
 
     def flush_soon(self) -> None:

@@ -24,6 +24,16 @@ class Event(Protocol):
         ...
 
 
+class Signal(Protocol):
+    """Something that happens again and again: whoever waits when it does goes on, and nobody remembers it."""
+
+    def notify(self) -> object: ...
+
+    def wait(self) -> Awaitable[object]:
+        """Await the result at once, in the task that waits."""
+        ...
+
+
 class Task(Protocol):
     """A running coroutine that can be told to stop."""
 
@@ -42,6 +52,8 @@ class Runtime(Protocol):
     cancelled: type[BaseException]
 
     def make_event(self) -> Event: ...
+
+    def make_signal(self) -> Signal: ...
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
         """Run `function()` concurrently; it handles its own exceptions.

@@ -100,10 +100,10 @@ class TLSLayer:
         incoming.write(ciphertext)
         if not self.handshake_done and not (self._shake_hands() and incoming.pending):
             return b""
+        size = len(ciphertext)
         try:
             # Not more can come out than went in: most often this is the one record that was received, whole.
-            size = len(ciphertext)
-            plaintext = self._read(min(size, _RECORD_SIZE))
+            plaintext = self._read(size if size < _RECORD_SIZE else _RECORD_SIZE)  # noqa: FURB136 - min() costs more
             if incoming.pending or len(plaintext) >= size:
                 plaintext = self._with_rest(plaintext)
         except ssl.SSLError as error:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from .runtime import Event, Task
+from .runtime import Event, Signal, Task
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -70,6 +70,21 @@ def _nothing() -> None:
     return None
 
 
+class _Signal:
+    """A parking lot by the names of the other loops."""
+
+    __slots__ = ("_lot",)
+
+    def __init__(self) -> None:
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def notify(self) -> None:
+        self._lot.unpark_all()
+
+    def wait(self) -> Awaitable[None]:
+        return self._lot.park()
+
+
 class _Spawned:
     """A task in the nursery with a scope of its own, so that it can be cancelled alone."""
 
@@ -107,6 +122,7 @@ class TrioRuntime:
         self._readable: dict[socket.socket, _Watch] = {}
         self._writable: dict[socket.socket, _Watch] = {}
         self.make_event: Callable[[], Event] = trio.Event
+        self.make_signal: Callable[[], Signal] = _Signal
 
     def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
         spawned = _Spawned(function)

@@ -26,7 +26,7 @@ from .supervision import DrainReason
 if TYPE_CHECKING:
     from ..protocols.events import Fields, Request
     from .connection import Connection
-    from .runtime import Event
+    from .runtime import Signal
 
 Message = dict[str, Any]
 
@@ -57,14 +57,14 @@ class WebSocketTunnel:
 
     __slots__ = (
         "_connection",
-        "_disconnect",
         "_drain_code",
         "_early",
+        "_end",
         "_has_connected",
         "_is_replying",
         "_peer_left",
-        "_receive_event",
-        "_send_event",
+        "_receivable",
+        "_sendable",
         "_session",
         "_stream_id",
         "bytes_sent",
@@ -88,11 +88,12 @@ class WebSocketTunnel:
         self._has_connected = False
         #: The application has not sent anything since it had the last message that was there.
         self._is_replying = False
-        self._disconnect: Message | None = None
+        #: The application has been told.
+        self._end: Close | None = None
         self._drain_code = 0
         self._peer_left = False
-        self._receive_event: Event | None = None
-        self._send_event: Event | None = None
+        self._receivable: Signal | None = None
+        self._sendable: Signal | None = None
         self.is_closed = False
         self.is_refused = False
         self.bytes_sent = 0
@@ -126,40 +127,37 @@ class WebSocketTunnel:
         if not self._has_connected:
             self._has_connected = True
             return {"type": "websocket.connect"}
-        while True:
-            if self._disconnect is not None:
-                return self._disconnect
-            session = self._session
-            if session is not None:
-                now = monotonic()
-                message = session.next_message(now)
-                self._is_replying = not session.has_more
-                if session.taken or session.unsent or session.closing is not _OPEN:
-                    # It went on reading.
-                    self._pump(now)
-                    self._connection.flush_soon()
-                if message is not None:
-                    return self._as_event(message)
-            elif self.is_closed or self._peer_left or self.is_refused:
-                return self._as_event(Close(ABNORMAL, ""))
-            event = self._receive_event
-            if event is None:
-                event = self._receive_event = self._connection.runtime.make_event()
-            await event.wait()
-
-    def _as_event(self, message: str | bytes | Close) -> Message:
+        while (message := self._next_message()) is None:
+            if self._receivable is None:
+                self._receivable = self._connection.runtime.make_signal()
+            await self._receivable.wait()
         if type(message) is bytes:
             return {"type": "websocket.receive", "bytes": message, "text": None}
         if type(message) is str:
             return {"type": "websocket.receive", "bytes": None, "text": message}
-        assert isinstance(message, Close)  # nothing else is left
-        self._disconnect = {"type": "websocket.disconnect", "code": message.code, "reason": message.reason}
-        return self._disconnect
+        assert type(message) is Close  # nothing else is left
+        self._end = message
+        return {"type": "websocket.disconnect", "code": message.code, "reason": message.reason}
+
+    def _next_message(self) -> str | bytes | Close | None:
+        """What the application is to be told next, and again and again once it is the end; None: nothing yet."""
+        session = self._session
+        if session is None:
+            return Close(ABNORMAL, "") if self.is_closed or self._peer_left or self.is_refused else None
+        if self._end is not None:
+            return self._end
+        now = monotonic()
+        message = session.next_message(now)
+        self._is_replying = not session.queue
+        if session.taken or session.unsent or session.closing is not _OPEN:
+            # It went on reading.
+            self._pump(now)
+            self._connection.flush_soon()
+        return message
 
     def _wake_receiver(self) -> None:
-        if (event := self._receive_event) is not None:
-            self._receive_event = None
-            event.set()
+        if self._receivable is not None:
+            self._receivable.notify()
 
     # ---- send()
 
@@ -167,7 +165,7 @@ class WebSocketTunnel:
         """Give a message to the stream; True when it has not gone out and the sender must wait."""
         session = self._session
         assert session is not None  # in this state
-        if self.is_closed or not session.is_open:
+        if not session.is_open:
             raise ClientDisconnected
         data = message.get("text")
         if data is None:
@@ -212,16 +210,14 @@ class WebSocketTunnel:
             held = self._session is not None and self._session.unsent
             if not held and not connection.is_blocked and connection.engine.can_send(self._stream_id):
                 return
-            event = self._send_event
-            if event is None:
-                event = self._send_event = connection.make_event()
-            await event.wait()
+            if self._sendable is None:
+                self._sendable = connection.runtime.make_signal()
+            await self._sendable.wait()
         raise ClientDisconnected
 
     def _wake_senders(self) -> None:
-        if (event := self._send_event) is not None:
-            self._send_event = None
-            event.set()
+        if self._sendable is not None:
+            self._sendable.notify()
 
     # ---- between the session and the stream
 
@@ -281,9 +277,8 @@ class WebSocketTunnel:
         session = self._session
         if session is None or not session.receive_plain(data):
             return False
-        if (event := self._receive_event) is not None and session.has_more:
-            self._receive_event = None
-            event.set()
+        if session.queue and self._receivable is not None:
+            self._receivable.notify()
         return True
 
     def data_received(self, data: bytes, end_stream: bool) -> None:
@@ -306,9 +301,8 @@ class WebSocketTunnel:
             self._connection.engine.consume(self._stream_id, session.taken, now)
             session.taken = 0
         self.deadline = session.deadline
-        if (event := self._receive_event) is not None:
-            self._receive_event = None
-            event.set()
+        if self._receivable is not None:
+            self._receivable.notify()
 
     def trailers_received(self, fields: Fields) -> None:
         """A tunnel has no trailers; where a peer sends some, its side has ended."""

@@ -47,8 +47,6 @@ _DEFLATED_TEXT = _TEXT | frames.RSV1
 _DEFLATED = (_DEFLATED_TEXT, _BINARY | frames.RSV1)
 _PING = frames.FIN | frames.PING
 _PONG = frames.FIN | frames.PONG
-#: The second byte of a masked frame whose size stands in the next two.
-_TWO_BYTES = 128 + 126
 _CONTROL = (_PING, _PONG, frames.FIN | frames.CLOSE)
 
 
@@ -80,6 +78,7 @@ class WebSocketSession:
         closing: what to do with the stream once `data_to_send()` is written.
         ended: how it has ended, as `next_message` tells it behind all messages; None before.
         is_open: messages can be sent.
+        queue: what `next_message` has ready: messages, and behind them the end. Only to be looked at.
         taken: bytes that were read since the caller last set it to 0; the peer may send as many more.
         unsent: the number of bytes that `data_to_send` would give.
     """
@@ -102,7 +101,6 @@ class WebSocketSession:
         "_ping_at",
         "_pong_deadline",
         "_position",
-        "_queue",
         "_queued_bytes",
         "_reference",
         "_uses_reference",
@@ -110,6 +108,7 @@ class WebSocketSession:
         "deadline",
         "ended",
         "is_open",
+        "queue",
         "taken",
         "unsent",
     )
@@ -127,7 +126,7 @@ class WebSocketSession:
         self._reference: ReferenceLane | None = None
         self._uses_reference = False
         self._may_switch_back = False
-        self._queue: deque[str | bytes | Close] = deque()
+        self.queue: deque[str | bytes | Close] = deque()
         self._queued_bytes = 0
         self._output: list[bytes] = []
         self.unsent = 0
@@ -158,32 +157,34 @@ class WebSocketSession:
         """
         if self._parts is not None:
             return self._receive_part(self._parts, data)
-        if self._queue or self._uses_reference or self._is_stalled or not self.is_open:
+        if self.queue or self._uses_reference or self._is_stalled or not self.is_open:
             return False
         size = len(data) - 6
         if -1 < size < 126:
             if data[1] != size + 128:
                 return False
-            payload = unmask(data[6:], data[2:6])
+            start = 6
+        elif size < 0:
+            return False
         else:
-            size -= 2
-            if size < 126 or data[1] != _TWO_BYTES or data[2] << 8 | data[3] != size:
+            start, size = _payload_place(data, 0)
+            if size < 0 or start + size != len(data):
                 return False
-            payload = unmask(data[8:], data[4:8])
+        payload = unmask(data[start:], data[start - 4 : start])
         first = data[0]
         if size > self._parameters.max_message_size or not self._is_reading:
             return False
         if first == _BINARY:
-            self._queue.append(payload)
+            self.queue.append(payload)
         elif first == _TEXT:
             try:
-                self._queue.append(payload.decode())
+                self.queue.append(payload.decode())
             except UnicodeDecodeError:
                 return False
         else:
             return False
         self._heard = True
-        self._queued_bytes = len(self._queue[0])
+        self._queued_bytes = len(self.queue[0])
         return True
 
     def _receive_part(self, parts: FrameInParts, data: bytes) -> bool:
@@ -223,26 +224,24 @@ class WebSocketSession:
         elif not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
 
-    @property
-    def has_more(self) -> bool:
-        """Another message (or the end) is there already."""
-        return bool(self._queue)
-
     def next_message(self, now: float) -> str | bytes | Close | None:
         """The next message; or, once and last of all, how the WebSocket has ended; None when neither is there."""
-        self._is_handling = False
-        if not self._queue:
+        queue = self.queue
+        if not queue:
+            self._is_handling = False
             if (end := self._pending_end) is not None:
                 self._carry_out_end(end, now)
             elif self._is_stalled:
                 self._read(now)
-            if not self._queue:
+            if not queue:
                 return None
-        message = self._queue.popleft()
-        if not isinstance(message, Close):
+        message = queue.popleft()
+        if type(message) is Close:
+            self._is_handling = False
+        else:
             self._is_handling = True
             self._queued_bytes -= len(message)
-            if self._is_stalled and not self._queue:
+            if self._is_stalled and not queue:
                 self._read(now)
         return message
 
@@ -266,7 +265,7 @@ class WebSocketSession:
         if not self.is_open:
             return False  # nothing is kept any more
         return (
-            len(self._queue) >= self._parameters.max_queued_messages
+            len(self.queue) >= self._parameters.max_queued_messages
             or self._queued_bytes >= _QUEUE_HIGH_WATER
             or self.unsent >= _OUTPUT_HIGH_WATER
         )
@@ -374,7 +373,7 @@ class WebSocketSession:
 
     def _take_message(self, message: str | bytes) -> None:
         if self.is_open:
-            self._queue.append(message)
+            self.queue.append(message)
             self._queued_bytes += len(message)
 
     def _take_control(self, opcode: int, payload: bytes, now: float) -> None:
@@ -389,7 +388,7 @@ class WebSocketSession:
         """Carry out `end` when the application has had what came before it."""
         self._is_reading = False
         self._pending_end = end
-        if self.is_open and (self._queue or is_awaited):
+        if self.is_open and (self.queue or is_awaited):
             self.deadline = min(self.deadline, now + _GRACE)
         else:
             self._carry_out_end(end, now)
@@ -421,7 +420,7 @@ class WebSocketSession:
     def _tell_end(self, close: Close) -> None:
         if self.ended is None:
             self.ended = close
-            self._queue.append(close)
+            self.queue.append(close)
 
     def close(self, code: int, reason: str, now: float, *, tell: bool = False) -> None:
         """Begin the closing handshake; received messages are dropped from here on.
@@ -500,14 +499,9 @@ class WebSocketSession:
             LocalProtocolError: the text has lone surrogates.
         """
         if isinstance(message, str):
-            first = _TEXT
-            try:
-                payload = message.encode()
-            except UnicodeEncodeError:
-                raise LocalProtocolError("the text of a message is not valid Unicode") from None
+            first, payload = _TEXT, _as_utf8(message)
         else:
-            first = _BINARY
-            payload = message
+            first, payload = _BINARY, message
         if self._deflater is not None and len(payload) >= _MIN_COMPRESSED:
             first |= frames.RSV1
             payload = self._deflater.compress(payload)
@@ -526,9 +520,16 @@ class WebSocketSession:
         data = output[0] if len(output) == 1 else b"".join(output)
         self._output = []
         self.unsent = 0
-        if self._is_stalled and not self._queue:
+        if self._is_stalled and not self.queue:
             self._read(now)  # more answers may come of it: ask again
         return data
+
+
+def _as_utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise LocalProtocolError("the text of a message is not valid Unicode") from None
 
 
 def _payload_place(data: bytes, position: int) -> tuple[int, int]:

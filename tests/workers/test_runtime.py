@@ -87,3 +87,57 @@ def test_who_gives_up_waiting_disturbs_nobody(run: Run) -> None:
         assert task is not None  # kept until its end, as `spawn` asks for
 
     run(body)
+
+
+def test_a_signal_wakes_who_waits_and_is_forgotten(run: Run) -> None:
+    async def body(runtime: Runtime) -> None:
+        signal = runtime.make_signal()
+        signal.notify()
+        woken: list[int] = []
+        all_woken = runtime.make_event()
+
+        async def wait_twice(number: int) -> None:
+            await signal.wait()
+            woken.append(number)
+            if len(woken) == 3:
+                runtime.call_soon(signal.notify)
+            await signal.wait()
+            woken.append(number)
+            if len(woken) == 6:
+                all_woken.set()
+
+        tasks = [runtime.spawn(lambda number=number: wait_twice(number)) for number in range(3)]  # type: ignore[misc]
+        await runtime.sleep(0)
+        await runtime.sleep(0)
+        assert not woken
+        signal.notify()
+        assert await runtime.wait(all_woken, 10)
+        assert sorted(woken[:3]) == sorted(woken[3:]) == list(range(len(tasks)))
+
+    run(body)
+
+
+def test_who_gives_up_waiting_for_a_signal_disturbs_nobody(run: Run) -> None:
+    async def body(runtime: Runtime) -> None:
+        signal = runtime.make_signal()
+        woken = runtime.make_event()
+
+        async def wait() -> None:
+            await signal.wait()
+            woken.set()
+
+        async def give_up() -> None:
+            await signal.wait()
+            raise AssertionError("it was cancelled before")
+
+        kept = runtime.spawn(wait)
+        others = [runtime.spawn(give_up) for _ in range(3)]
+        await runtime.sleep(0.001)
+        for task in others:
+            task.cancel()
+        await runtime.sleep(0.001)
+        signal.notify()
+        assert await runtime.wait(woken, 10)
+        assert kept is not None  # kept until its end, as `spawn` asks for
+
+    run(body)

@@ -196,7 +196,7 @@ def test_further_parts_of_a_large_message(frame: MakeFrame, first: int) -> None:
         ws.receive_data(whole[:20], 0.0)
         for at in range(20, len(whole) - 10, cut):
             assert ws.receive_plain(whole[at : min(at + cut, len(whole) - 10)])
-            assert not ws.has_more
+            assert not ws.queue
         assert not ws.receive_plain(whole[-10:] + b"\x89")
         assert ws.receive_plain(whole[-10:])
         assert drained(ws) == [text if first == TEXT else text.encode()]
