@@ -27,6 +27,12 @@ REQUESTS = {
 }
 
 
+#: Each of them is one worker.
+_EACH_COUNTS = (signal.SIGTTIN, signal.SIGTTOU)
+#: What a pipe holds at most, on Linux and by default.
+_PIPE_SIZE = 65536
+
+
 class WakeUp:
     """The readable end."""
 
@@ -35,12 +41,21 @@ class WakeUp:
         self._writer = writer
 
     def drain(self) -> list[signal.Signals]:
-        """The signals that have arrived, in order; does not block."""
-        numbers = b""
-        with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self.reader, 4096):
-                numbers += chunk
-        return [signal.Signals(number) for number in numbers]
+        """The signals that have arrived, in order; does not block.
+
+        One that has come several times since the last call counts once, unless each asks for more: the kernel, too,
+        makes one of those that it could not deliver yet. So nobody can keep the arbiter busy by sending many.
+        """
+        try:
+            # All of it, and once: what comes while this is read is for the next call.
+            numbers = os.read(self.reader, _PIPE_SIZE)
+        except BlockingIOError:
+            return []
+        found: list[signal.Signals] = []
+        for number in map(signal.Signals, numbers):
+            if number in _EACH_COUNTS or number not in found:
+                found.append(number)
+        return found
 
     def close_in_child(self) -> None:
         """Close this process's copies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypercorn.arbiter.child import Child
 from hypercorn.arbiter.listeners import ListenerTable
 from hypercorn.arbiter.notify import Notifier, passed_descriptors
 from hypercorn.arbiter.scoreboard import Scoreboard
+from hypercorn.arbiter.wakeup import wake_up
 from hypercorn.arbiter.watcher import Watch
 from hypercorn.config import Config
 from hypercorn.config.settings import Settings
@@ -26,6 +28,37 @@ from hypercorn.workers.supervision import Supervisor
 
 def settings(**values: object) -> Settings:
     return Config.from_mapping(values).resolve()
+
+
+class TestWakeUp:
+    def test_signals_in_their_order(self) -> None:
+        with wake_up() as arrived:
+            assert arrived.drain() == []
+            for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+                signal.raise_signal(number)
+            assert arrived.drain() == [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM]
+            assert arrived.drain() == []
+
+    def test_the_same_signal_many_times(self) -> None:
+        with wake_up() as arrived:
+            for _ in range(1000):
+                signal.raise_signal(signal.SIGWINCH)
+                signal.raise_signal(signal.SIGTERM)
+            assert arrived.drain() == [signal.SIGWINCH, signal.SIGTERM]
+
+    def test_each_worker_more_or_fewer_counts(self) -> None:
+        with wake_up() as arrived:
+            for number in (signal.SIGTTIN, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTTIN):
+                signal.raise_signal(number)
+            assert arrived.drain() == [signal.SIGTTIN, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTTIN]
+
+    def test_more_than_the_pipe_holds(self) -> None:
+        with wake_up() as arrived:
+            for _ in range(70_000):
+                signal.raise_signal(signal.SIGHUP)
+            assert arrived.drain() == [signal.SIGHUP]
+            signal.raise_signal(signal.SIGTERM)
+            assert arrived.drain() == [signal.SIGTERM]
 
 
 class TestScoreboard:
