@@ -45,7 +45,7 @@ class Server:
         environment: a key of `PACKAGES`.
         program: the command's name in that environment.
         arguments: the rest of the command, from the port and the certificate (None: clear text).
-        speaks: of "http1", "h2c", "h2", "websocket", "tls"; or "wsgi", when it serves `wsgi_app:app`.
+        speaks: of "http1", "h2c", "h2", "websocket", "websocket-h2" (RFC 8441), "tls"; or "wsgi", when it serves `wsgi_app:app`.
         package: whose version is reported.
     """
 
@@ -172,29 +172,45 @@ def _granian_wsgi(*options: str) -> Callable[[int, Certificate | None], list[str
     return arguments
 
 
+def _floor(port: int, certificate: Certificate | None) -> list[str]:
+    script = str(Path(__file__).with_name("floor.py"))
+    pair = () if certificate is None else (str(certificate.certificate), str(certificate.key))
+    return [script, str(port), *pair]
+
+
 #: What a WSGI server gets as its pool: as many as ours makes by default.
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
 
 _ALL = frozenset({"http1", "h2c", "h2", "websocket", "tls"})
+_HYPERCORN = _ALL | {"websocket-h2"}
 _WSGI = frozenset({"wsgi"})
 
 #: The name of what every other server is compared with.
 OURS = "this server, uvloop"
+#: No server at all, see `floor.py`.
+FLOOR = "the floor"
 
 SERVERS = (
-    Server(OURS, "ours", "hypercorn", _hypercorn("uvloop", options=_LASTING), _ALL, "hypercorn"),
+    Server(OURS, "ours", "hypercorn", _hypercorn("uvloop", options=_LASTING), _HYPERCORN, "hypercorn"),
     Server(
         "this server, asyncio",
         "ours",
         "hypercorn",
         _hypercorn("asyncio", options=_LASTING),
-        _ALL,
+        _HYPERCORN,
         "hypercorn",
     ),
-    Server("this server, trio", "ours", "hypercorn", _hypercorn("trio", options=_LASTING), _ALL, "hypercorn"),
-    Server("hypercorn, uvloop", "hypercorn", "hypercorn", _hypercorn("uvloop"), _ALL, "hypercorn"),
-    Server("hypercorn, asyncio", "hypercorn", "hypercorn", _hypercorn("asyncio"), _ALL, "hypercorn"),
-    Server("hypercorn, trio", "hypercorn", "hypercorn", _hypercorn("trio"), _ALL, "hypercorn"),
+    Server(
+        "this server, trio",
+        "ours",
+        "hypercorn",
+        _hypercorn("trio", options=_LASTING),
+        _HYPERCORN,
+        "hypercorn",
+    ),
+    Server("hypercorn, uvloop", "hypercorn", "hypercorn", _hypercorn("uvloop"), _HYPERCORN, "hypercorn"),
+    Server("hypercorn, asyncio", "hypercorn", "hypercorn", _hypercorn("asyncio"), _HYPERCORN, "hypercorn"),
+    Server("hypercorn, trio", "hypercorn", "hypercorn", _hypercorn("trio"), _HYPERCORN, "hypercorn"),
     Server(
         "uvicorn, httptools",
         "peers",
@@ -221,6 +237,7 @@ SERVERS = (
     ),
     Server("gunicorn asgi, h2c", "peers", "gunicorn", _gunicorn_h2c, frozenset({"h2c"}), "gunicorn"),
     Server("granian", "peers", "granian", _granian, _ALL, "granian"),
+    Server(FLOOR, "ours", "python", _floor, frozenset({"websocket", "tls"}), "hypercorn"),
     *(
         Server(
             f"this server, {loop}",

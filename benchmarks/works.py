@@ -57,6 +57,8 @@ _H2C = frozenset({"h2c"})
 _H2_TLS = frozenset({"h2", "tls"})
 _WEBSOCKET = frozenset({"websocket"})
 _WEBSOCKET_TLS = frozenset({"websocket", "tls"})
+_WEBSOCKET_H2 = frozenset({"websocket-h2"})
+_WEBSOCKET_H2_TLS = frozenset({"websocket-h2", "tls"})
 _WSGI = frozenset({"wsgi"})
 
 WORKS = (
@@ -69,6 +71,7 @@ WORKS = (
     Work("WebSocket echo 64 B", "websocket", "64", _WEBSOCKET),
     Work("WebSocket echo 1 KB", "websocket", "1024", _WEBSOCKET),
     Work("WebSocket echo 64 KB", "websocket", "65536", _WEBSOCKET),
+    Work("WebSocket over HTTP/2, echo 64 B", "websocket", "64", _WEBSOCKET_H2, options=("h2",)),
     Work("HTTP/2 clear, small", "h2load", "/", _H2C, 16, ("-m", "16")),
     Work("WSGI, small answer", "wrk", "/", _WSGI),
     Work("WSGI, browser's head", "wrk", "/", _WSGI, options=_script("browser.lua")),
@@ -77,6 +80,7 @@ WORKS = (
     Work("TLS, small answer", "wrk", "/", _HTTP1_TLS),
     Work("TLS, WebSocket echo 64 B", "websocket", "64", _WEBSOCKET_TLS),
     Work("TLS, WebSocket echo 64 KB", "websocket", "65536", _WEBSOCKET_TLS),
+    Work("TLS, WebSocket over HTTP/2, echo 64 B", "websocket", "64", _WEBSOCKET_H2_TLS, options=("h2",)),
     Work("HTTP/2 TLS, small", "h2load", "/", _H2_TLS, 16, ("-m", "16")),
 )
 
@@ -110,7 +114,7 @@ def run(work: Work, port: int, seconds: float) -> Load:
         ]
         return _read_h2load(_output(arguments, seconds), seconds)
     client = [sys.executable, str(_HERE / "websocket_load.py")]
-    arguments = [*client, str(port), str(work.connections), str(seconds), work.path]
+    arguments = [*client, str(port), str(work.connections), str(seconds), work.path, *work.options]
     output = _output([*arguments, "tls"] if work.is_tls else arguments, seconds)
     return Load(int(output), seconds)
 
