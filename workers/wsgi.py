@@ -252,7 +252,7 @@ class WSGIExchange(HTTPExchange):
         except LocalProtocolError as error:
             # Kept for the end, when the thread has stopped too.
             call.failure = call.failure or error
-            self._stop_call(call)
+            call.leave()
         except Exception:
             # A border: a fault of ours in one exchange must not keep the others of its batch waiting.
             logger.exception("Error in an exchange; its connection is cut")
@@ -362,20 +362,13 @@ class WSGIExchange(HTTPExchange):
             self._body.fail(ClientDisconnected())
         if self._call is not None:
             if self.is_closed:
-                self._stop_call(self._call)
+                self._call.leave()
                 if self._call.has_ended:
                     self._end(self._call)
         elif self.is_closed and self._environ is not None:
             # No thread has it yet, so there is no other end to come.
             self._environ = None
             self._end_call()
-
-    def _stop_call(self, call: Call) -> None:
-        """Nobody takes what the call gives: its thread learns it."""
-        call.leave()
-        for content, _ in call.outbox or ():
-            if isinstance(content, FilePart):
-                content.close()
 
     # ---- from the connection
 

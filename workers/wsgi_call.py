@@ -97,12 +97,24 @@ class Call:
         """Nobody takes anything any more."""
         self.is_gone = True
         self._make_room()
+        self._throw_away()
 
     def _make_room(self) -> None:
         room = self._room
         if room is not None and (self.is_gone or self._posted - self._taken < HIGH_WATER):
             self._room = None
             room.release()
+
+    def _throw_away(self) -> None:
+        """Empty the outbox and close its files, in either thread: who takes a file out has it alone."""
+        outbox = self.outbox
+        while outbox:
+            try:
+                content, _ = outbox.popleft()
+            except IndexError:  # the other thread was quicker
+                return
+            if isinstance(content, FilePart):
+                content.close()
 
     # ---- the application's thread
 
@@ -116,6 +128,8 @@ class Call:
             # client has left is nobody's fault.
             if self.failure is None and not (self.is_gone and isinstance(error, OSError)):
                 self.failure = error if isinstance(error, Exception) else _as_failure(error)
+        if self.is_gone:
+            self._throw_away()  # what was posted after the loop had done so
         self._errors.flush()
         self._environ = {}  # it refers to this object
         self.has_ended = True

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
+import socket
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
@@ -252,6 +255,38 @@ class TestFileWrapper:
         client.send(GET)
         assert client.response()[2] == LARGE
         assert closed.wait(10)
+
+    def test_descriptor_is_given_back_if_the_client_leaves_before_the_answer(
+        self, serve: Serve, path: Path
+    ) -> None:
+        running, has_left, go_on = threading.Event(), threading.Event(), threading.Event()
+        threads: list[threading.Thread] = []
+
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            if environ["PATH_INFO"] == "/":
+                start_response("200 OK", [])
+                return []
+            threads.append(threading.current_thread())
+            running.set()
+            with contextlib.suppress(OSError):
+                environ["wsgi.input"].read()
+            has_left.set()
+            assert go_on.wait(10)
+            return wsgi(path)(environ, start_response)
+
+        server = serve(app, threads=2)
+        client, witness = server.connect(), server.connect()
+        client.send(b"POST /file HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nx")
+        assert running.wait(10)
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        assert has_left.wait(10)
+        witness.send(GET)  # the loop has done with the client when this is answered
+        assert witness.response()[0] == 200
+        go_on.set()
+        server.close()
+        threads[0].join(10)
+        assert str(path) not in open_files()
 
 
 def open_files() -> set[str]:
