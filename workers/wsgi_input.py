@@ -69,8 +69,8 @@ class RequestBody(io.RawIOBase):
 
     def feed(self, data: bytes) -> None:
         """A piece has arrived. Writing to the file is a copy into the system's cache; the first makes it."""
-        if not data:
-            return  # to a reader, no bytes are the end
+        if not data or self.closed:  # to a reader, no bytes are the end
+            return
         self._received += len(data)
         if self._received > self._limit:
             self.fail(RequestBodyTooLarge(self._limit))
@@ -118,10 +118,12 @@ class RequestBody(io.RawIOBase):
         return self._file is not None
 
     def _write(self, data: bytes) -> None:
-        assert self._file is not None
+        file = self._file
+        if file is None:
+            return  # the application has closed it in this moment
         rest = memoryview(data)
         while rest:
-            written = os.pwrite(self._file.fileno(), rest, self._file_end)
+            written = os.pwrite(file.fileno(), rest, self._file_end)
             self._file_end += written
             rest = rest[written:]
 
@@ -194,8 +196,8 @@ class RequestBody(io.RawIOBase):
         return taken
 
     def close(self) -> None:
-        """Give the file back. `io` calls it when the application has dropped its last reference."""
+        """Give the file back; what still comes is dropped. `io` calls it with the application's last reference."""
+        super().close()
         if self._file is not None:
             self._file.close()
             self._file = None
-        super().close()

@@ -113,6 +113,17 @@ def test_a_failure_after_the_end_is_none() -> None:
         assert reader.read() == b"all"
 
 
+@pytest.mark.parametrize("spool_size", [0, LIMIT])
+def test_what_comes_after_the_reader_was_closed_is_dropped(spool_size: int) -> None:
+    body = RequestBody(spool_size, LIMIT)
+    body.feed(b"x" * 10_000)
+    with reader_of(body) as reader:
+        assert reader.read(1) == b"x"
+    body.feed(b"y" * 10_000)
+    body.end()
+    assert body.failure is None
+
+
 def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "no space left")
