@@ -17,11 +17,14 @@ process alive after its drain has timed out.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+
+logger = logging.getLogger("hypercorn.error")
 
 Job = Callable[[], None]
 
@@ -83,12 +86,20 @@ class Threads:
             pause = work.idle.pop()
         except IndexError:
             if self._started < self.size:
-                self._started += 1
-                name = f"{self._name}-{self._started}"
-                threading.Thread(target=work.run, name=name, daemon=True).start()
+                self._start_thread()
         else:
             work.waking.append(pause)
             pause.release()
+
+    def _start_thread(self) -> None:
+        name = f"{self._name}-{self._started + 1}"
+        try:
+            threading.Thread(target=self._work.run, name=name, daemon=True).start()
+        except RuntimeError as error:  # the system has none left, or no memory for its stack
+            # Those that run take the jobs in their turn; where none does, the next job brings another try.
+            logger.error("Thread %s cannot be started: %s", name, error)
+        else:
+            self._started += 1
 
 
 class _Work:

@@ -6,6 +6,8 @@ import gc
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from hypercorn.workers.threads import Threads
 
 
@@ -123,6 +125,23 @@ def test_closing_ends_idle_and_busy_threads() -> None:
     for thread in jobs.threads:
         thread.join(10)
         assert not thread.is_alive()
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop(1)
+    done = threading.Semaphore(0)
+    usual = threading.stack_size(1 << 47)  # more than there are addresses
+    try:
+        loop.pool.submit(done.release)
+        loop.turn()
+    finally:
+        threading.stack_size(usual)
+    assert "cannot be started" in caplog.text
+    loop.pool.submit(done.release)
+    loop.turn()
+    assert done.acquire(timeout=10)
+    assert done.acquire(timeout=10)
+    loop.pool.close()
 
 
 def test_a_pool_that_is_given_up_ends() -> None:
