@@ -21,6 +21,8 @@ logger = logging.getLogger("hypercorn.error")
 
 #: Out of something that other connections may free again.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: What no listening socket answers: whoever shares it has shut it down.
+_USELESS = frozenset({errno.EINVAL, errno.ENOTSOCK})
 #: How long accepting rests after that, in seconds.
 _REST_SECONDS = 0.5
 #: Connections taken from one listener per turn of the loop; from a shared one few, so that siblings get theirs.
@@ -125,6 +127,10 @@ class Acceptor:
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self._rest(error)
+                return False
+            if error.errno in _USELESS:
+                logger.error("Nothing more can be accepted from %s: %s", listener.bind, error)
+                self.remove([listener.key], close=False)
                 return False
             # The peer has already gone again (ECONNABORTED and its kin): take the next one.
             return error.errno != errno.EBADF

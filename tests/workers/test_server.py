@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import socket
 import threading
@@ -95,6 +96,19 @@ def test_running_out_of_descriptors_is_survived(
         clients[1].close()
         assert waiting.recv(12) == b"HTTP/1.1 200"
     waiting.close()
+
+
+def test_a_listener_that_others_have_shut_down_is_given_up(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as shared:
+        server = serve(hello, bind=["127.0.0.1:0", f"fd://{os.dup(shared.fileno())}"])
+        shared.shutdown(socket.SHUT_RDWR)
+        client = server.connect()
+        client.send(GET)
+        assert client.response()[0] == 200
+        server.close()
+    assert "Nothing more can be accepted from" in caplog.text
 
 
 def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(serve: Serve) -> None:
