@@ -41,6 +41,9 @@ logger = logging.getLogger("hypercorn.error")
 #: Settings that belong to the arbiter itself and cannot change under it.
 FIXED = ("daemon", "pid_path", "proc_name", "chdir", "preload_app", "use_reloader")
 
+#: Seconds. poll(2) takes no more than 2^31 milliseconds, and a timeout of the settings may be longer.
+LONGEST_SLEEP = 86400.0
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -141,7 +144,8 @@ class Master:
             moments.append(self._next_ping)
         if not moments:
             return None
-        return max(0, int((min(moments) - time.monotonic()) * 1000) + 1)
+        seconds = min(min(moments) - time.monotonic(), LONGEST_SLEEP)
+        return max(0, int(seconds * 1000) + 1)
 
     def _pass_time(self) -> None:
         now = time.monotonic()

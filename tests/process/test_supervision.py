@@ -84,6 +84,13 @@ def test_it_serves_and_stops(start: Start) -> None:
     assert arbiter.ends() == 0
 
 
+def test_a_timeout_longer_than_the_system_can_sleep(start: Start) -> None:
+    arbiter = start("-w", "1", "--worker-timeout", "1e300")
+    assert arbiter.get()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+
+
 def test_a_request_in_flight_is_answered_at_a_stop(start: Start) -> None:
     arbiter = start("-w", "2", "--graceful-timeout", "10")
     with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
