@@ -124,7 +124,11 @@ class SocketOptions:
     """Binding"""
 
     backlog: int = option(
-        100, "--backlog", metavar="N", check=at_least(0), help="connections that may wait to be accepted"
+        100,
+        "--backlog",
+        metavar="N",
+        check=between(0, 2**31 - 1),
+        help="connections that may wait to be accepted",
     )
     reuse_port: bool | None = option(
         None, "--reuse-port", help="one listening socket for each worker (default: where the system can)"

@@ -367,6 +367,7 @@ def test_certificates_by_name(given: object) -> None:
         ("workers", 1.5, "a whole number is wanted, not 1.5"),
         ("workers", None, "a value is wanted"),
         ("workers", -1, "a number from 0 to 500 is wanted, not -1"),
+        ("backlog", 2**31, "a number from 0 to 2147483647 is wanted, not 2147483648"),
         ("graceful_timeout", "nan", "a number is wanted, not 'nan'"),
         ("graceful_timeout", "inf", "a number is wanted, not 'inf'"),
         ("graceful_timeout", [1], "a number is wanted, not [1]"),
@@ -420,7 +421,7 @@ def test_every_mistake_is_told_with_where_it_was_made(tmp_path: Path) -> None:
     config.backlog = -5
     assert mistakes_of(config) == [
         f"{tmp_path}/c.toml: bind: 'bad:' is no bind: '' is no port, which is a number from 0 to 65535",
-        "Config.backlog: at least 0 is wanted, not -5",
+        "Config.backlog: a number from 0 to 2147483647 is wanted, not -5",
         f"{tmp_path}/c.toml: workers: a whole number is wanted, not 'x'",
     ]
 
