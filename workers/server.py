@@ -255,16 +255,24 @@ class Server:
         while True:
             now = monotonic()
             self.supervisor.beat(now)
-            self._refresh_fields()
-            for connection in list(self.connections):
-                if connection.deadline <= now:
-                    self._sweep(connection, now)
-                elif self.runtime.misses_resets and connection.exchanges:
-                    connection.look_for_reset()
-            self._acceptor.tick(now)
-            if self._tls is not None:
-                self._tls.reload_if_changed(now)
+            try:
+                self._look_after_all(now)
+            except Exception:
+                # A border: `response_headers` may be the user's own code, and without the next turn nothing would
+                # ever time out, and the worker be taken for one that hangs.
+                logger.exception("Error in the server's tick")
             await self.runtime.sleep(self._tick_seconds)
+
+    def _look_after_all(self, now: float) -> None:
+        for connection in list(self.connections):
+            if connection.deadline <= now:
+                self._sweep(connection, now)
+            elif self.runtime.misses_resets and connection.exchanges:
+                connection.look_for_reset()
+        self._acceptor.tick(now)
+        if self._tls is not None:
+            self._tls.reload_if_changed(now)
+        self._refresh_fields()
 
     def _sweep(self, connection: Connection, now: float) -> None:
         try:

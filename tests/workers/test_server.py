@@ -118,6 +118,29 @@ def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(serve: Serve)
     assert client.rest() == b""
 
 
+def test_a_hook_that_fails_later_does_not_stop_the_tick(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = 0
+    has_failed = threading.Event()
+
+    def response_headers(protocol: str) -> list[tuple[bytes, bytes]]:
+        nonlocal calls
+        calls += 1
+        if calls > 2:  # those of the start
+            has_failed.set()
+            raise LookupError("no fields today")
+        return [(b"server", protocol.encode())]
+
+    server = serve(hello, keep_alive_timeout=0.1, response_headers=response_headers)
+    assert has_failed.wait(10)
+    client = server.connect()
+    client.send(GET)
+    assert client.response()[1]["server"] == "h11"
+    assert client.rest() == b""
+    assert "no fields today" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
