@@ -239,11 +239,19 @@ class Server:
             return
         for instruction in instructions:
             if isinstance(instruction, Adopt):
-                self._acceptor.add(instruction.listeners)
+                self._adopt(instruction.listeners)
             elif isinstance(instruction, Release):
                 self._acceptor.remove(instruction.keys, close=True)
             else:
                 self._instructed_to_drain(instruction)
+
+    def _adopt(self, listeners: Sequence[Listener]) -> None:
+        if self._drain_reason is None:
+            self._acceptor.add(listeners)
+            return
+        # The arbiter had not heard yet that this worker drains. It finds another now, or has.
+        for listener in listeners:
+            listener.sock.close()
 
     def _instructed_to_drain(self, instruction: Drain) -> None:
         self._ending = instruction.ending

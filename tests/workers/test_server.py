@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import resource
@@ -11,6 +12,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from hypercorn.arbiter.channel import open_line
+from hypercorn.arbiter.child import Child
+from hypercorn.arbiter.scoreboard import Scoreboard
+from hypercorn.config import Config
+from hypercorn.config.binds import parse_bind
+from hypercorn.config.sockets import Listener
+from hypercorn.config.supervision import Adopt, Draining, DrainReason
+from hypercorn.workers.asyncio_driver import AsyncioRuntime
+from hypercorn.workers.server import Server
+from hypercorn.workers.supervision import Counter
 
 Serve = Callable[..., Any]
 Message = dict[str, Any]
@@ -220,6 +232,48 @@ def test_access_lines_have_what_was_really_sent(serve: Serve) -> None:
     logger.removeHandler(handler)
     assert lines[:2] == ['"GET /a?b 1.1" 200 5 1', '"HEAD / 1.1" 200 - -']
     assert lines[2].endswith(" 400 - -")
+
+
+def test_a_server_that_drains_adopts_no_listener() -> None:
+    """Told so by an arbiter that has not heard yet of the drain: it would cut in the end what it accepts there."""
+
+    async def main(own: Listener, orphan: Listener) -> None:
+        ours, theirs = open_line()
+        row = Scoreboard(1, len(Counter)).claim(1, 1, 0.0)
+        settings = Config.from_mapping(errorlog=None, lifespan="off").resolve()
+        go_on = asyncio.Event()
+
+        async def app(scope: Message, receive: Any, send: Any) -> None:
+            server.drain(DrainReason.REPLACE)
+            await go_on.wait()
+            await hello(scope, receive, send)
+
+        server = Server(app, settings, AsyncioRuntime(), Child(1, 1, row, theirs))
+        serving = asyncio.create_task(server.serve([own]))
+        with socket.create_connection(own.sock.getsockname()) as client:
+            client.sendall(GET)
+            heard: list[object] = []
+            while Draining() not in heard:
+                await asyncio.sleep(0)
+                heard += ours.receive()[0]
+            with socket.create_connection(orphan.sock.getsockname()):
+                ours.send(Adopt((orphan,)))
+                for _ in range(10):  # turns of the loop
+                    await asyncio.sleep(0)
+                orphan.sock.accept()[0].close()  # still there, for whoever adopts it
+        go_on.set()
+        await serving
+        ours.close()
+        theirs.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        own, orphan = (
+            Listener(key, sock, parse_bind("127.0.0.1"), secure=False, shared=False)
+            for key, sock in enumerate((one, other))
+        )
+        one.setblocking(False)
+        other.setblocking(False)
+        asyncio.run(main(own, orphan))
 
 
 def test_a_request_that_never_ends_is_cancelled_after_the_graceful_timeout(serve: Serve) -> None:
