@@ -10,8 +10,7 @@ import contextlib
 import os
 
 from ..config.settings import Settings
-
-_FAILED = 1
+from ..config.supervision import ExitStatus
 
 
 class Daemon:
@@ -47,7 +46,7 @@ def detach() -> Daemon:
     if os.fork():
         os.close(writer)
         word = os.read(reader, 1)
-        os._exit(word[0] if word else _FAILED)
+        os._exit(word[0] if word else ExitStatus.FAILED)
     os.close(reader)
     os.setsid()
     # Not the leader of its session, the daemon can never get a terminal again.

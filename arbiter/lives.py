@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 
-from ..config.supervision import Draining, DrainReason, Failed, Failure, Ready, Retire
+from ..config.supervision import Draining, DrainReason, ExitStatus, Failed, Failure, Ready, Retire
 from . import messages as m
 from .lifecycle import TABLE, Action, WorkerEvent, WorkerState
 from .messages import Severity
@@ -28,15 +28,11 @@ from .timing import (
 )
 from .turn import Turn, sentence
 
-#: Exit status, see the design.
-EXIT_FAILED = 1
-EXIT_NOT_READY = 3
-EXIT_NO_APPLICATION = 4
-EXIT_WRONG_USAGE = 2
+#: What the whole service ends with when no worker became ready.
 _STATUS = {
-    Failure.APPLICATION: EXIT_NO_APPLICATION,
-    Failure.CONFIGURATION: EXIT_WRONG_USAGE,
-    Failure.STARTUP: EXIT_NOT_READY,
+    Failure.APPLICATION: ExitStatus.NO_APPLICATION,
+    Failure.CONFIGURATION: ExitStatus.WRONG_USAGE,
+    Failure.STARTUP: ExitStatus.NOT_READY,
 }
 
 
@@ -186,7 +182,9 @@ class Lives:
         went_wrong = event.status != 0
         self.turn.log(f"{worker} {reason}", Severity.WARNING if went_wrong else Severity.INFO)
         if went_wrong and self.state.mode is Mode.STOPPING and worker.ready_at is not None:
-            self.state.exit = self.state.exit or m.Exit(EXIT_FAILED, f"{worker} {reason} while it stopped")
+            self.state.exit = self.state.exit or m.Exit(
+                ExitStatus.FAILED, f"{worker} {reason} while it stopped"
+            )
 
     def _died(self, worker: Worker, slot: Slot, reason: str) -> None:
         lived = self.now - (worker.ready_at or self.now)
@@ -278,5 +276,5 @@ def _signal_name(number: int) -> str:
 
 
 def _failure_from(event: m.Exited, reason: str) -> Failed:
-    is_application = event.status == EXIT_NO_APPLICATION
+    is_application = event.status == ExitStatus.NO_APPLICATION
     return Failed(Failure.APPLICATION if is_application else Failure.STARTUP, reason)

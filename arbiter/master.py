@@ -20,9 +20,9 @@ from setproctitle import setproctitle
 from ..config.options_serving import MOST_WORKERS
 from ..config.settings import Settings
 from ..config.sockets import BindError, Listener
-from ..config.supervision import Adopt, Drain, Instruction, Release
+from ..config.supervision import Adopt, Drain, ExitStatus, Instruction, Release
 from . import messages as m
-from . import plan, process
+from . import plan
 from .banner import name_of
 from .channel import Channel
 from .child import Child
@@ -308,7 +308,7 @@ class Master:
             pid = self._workforce.start(command, work)
         except OSError as error:
             logger.error("A worker cannot be forked: %s", error)
-            self._events.append(m.Exited(command.worker, status=process.EXIT_CRASHED))
+            self._events.append(m.Exited(command.worker, status=ExitStatus.FAILED))
         else:
             self._events.append(m.Forked(command.worker, pid))
 

@@ -15,13 +15,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..config.supervision import ExitStatus
+
 logger = logging.getLogger("hypercorn.error")
 
 #: What an operator sends to the arbiter. Workers ignore them, should a whole process group be told.
 _ARBITERS_OWN = ("SIGHUP", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
 _DEFAULT = ("SIGTERM", "SIGQUIT", "SIGABRT", "SIGCHLD")
-
-EXIT_CRASHED = 1
 
 #: Makes a worker dump its stacks. Applications use the signals that have names for themselves.
 DUMP = int(getattr(signal, "SIGRTMIN", signal.SIGUSR2))
@@ -58,13 +58,13 @@ def fork(run: Callable[[], int]) -> int:
 
 
 def _become_child(run: Callable[[], int]) -> None:
-    status = EXIT_CRASHED
+    status: int = ExitStatus.FAILED
     try:
         _reset_signals()
         faulthandler.enable(file=sys.__stderr__ or 2, all_threads=True)
         status = run()
     except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else EXIT_CRASHED if error.code else 0
+        status = error.code if isinstance(error.code, int) else ExitStatus.FAILED if error.code else 0
     except BaseException:  # the border of the process: nothing is above that could report it
         logger.critical("The process ends by an error", exc_info=True)
     finally:

@@ -16,6 +16,16 @@ from .sockets import Listener
 SAME_REQUEST_SECONDS = 0.25
 
 
+class ExitStatus(enum.IntEnum):
+    """How a worker's process ends, and with it the whole service; `docs/signals.md` has the whole meaning."""
+
+    CLEAN = 0
+    FAILED = 1  # while it served, or for want of something that the system refused
+    WRONG_USAGE = 2
+    NOT_READY = 3
+    NO_APPLICATION = 4
+
+
 class DrainReason(enum.Enum):
     """Why a worker is told to finish: it decides what WebSocket peers are told (RFC 6455 §7.4.1)."""
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from ..config.errors import TLSConfigError
 from ..config.settings import Settings
 from ..config.sockets import Listener
+from ..config.supervision import ExitStatus
 from .application import ApplicationError, LoadedApplication, load_application, traceback_of
 from .errors import LifespanFailureError, LifespanTimeoutError
 from .interruption import ToldToStop
@@ -24,12 +25,6 @@ from .privileges import drop_privileges
 from .supervision import Failure, Supervisor
 
 logger = logging.getLogger("hypercorn.error")
-
-EXIT_CLEAN = 0
-EXIT_FAILED = 1
-EXIT_WRONG_USAGE = 2
-EXIT_NOT_READY = 3
-EXIT_NO_APPLICATION = 4
 
 
 def run_worker(
@@ -63,13 +58,13 @@ def run_worker(
         check_logger_class(settings)
     except ApplicationError as error:
         supervisor.failed(Failure.APPLICATION, error.sentence, error.report())
-        return EXIT_NO_APPLICATION
+        return ExitStatus.NO_APPLICATION
     except LogConfigurationError as error:
         supervisor.failed(Failure.CONFIGURATION, str(error))
-        return EXIT_WRONG_USAGE
+        return ExitStatus.WRONG_USAGE
     except OSError as error:
         supervisor.failed(Failure.STARTUP, f"cannot change to the configured user or group: {error}")
-        return EXIT_NOT_READY
+        return ExitStatus.NOT_READY
     return _serve(settings, listeners, supervisor, application)
 
 
@@ -85,13 +80,13 @@ def _serve(
     except (LifespanTimeoutError, LifespanFailureError) as error:
         if error.stage == "startup":
             supervisor.failed(Failure.STARTUP, str(error), _with_traceback(error))
-            return EXIT_NOT_READY
+            return ExitStatus.NOT_READY
         logger.error("%s", error, exc_info=error.__cause__)
-        return EXIT_FAILED
+        return ExitStatus.FAILED
     except (LogConfigurationError, TLSConfigError) as error:
         # What could not be found wrong before: files change, and the user's own hooks are called here.
         supervisor.failed(Failure.STARTUP, str(error))
-        return EXIT_NOT_READY
+        return ExitStatus.NOT_READY
     except ToldToStop:
         raise
     except (KeyboardInterrupt, BaseExceptionGroup) as error:
@@ -99,8 +94,8 @@ def _serve(
         if isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is None:
             raise
         logger.error("The application raised KeyboardInterrupt, which ends its process")
-        return EXIT_FAILED
-    return EXIT_CLEAN
+        return ExitStatus.FAILED
+    return ExitStatus.CLEAN
 
 
 def _with_traceback(error: Exception) -> str:

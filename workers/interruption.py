@@ -15,6 +15,8 @@ from collections.abc import Generator
 from time import monotonic
 from types import FrameType
 
+from ..config.supervision import ExitStatus
+
 logger = logging.getLogger("hypercorn.error")
 
 _STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -22,7 +24,6 @@ _STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _OTHERS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
 #: How long the end may take before whoever asks again is heard, in seconds.
 _PATIENCE = 5.0
-_EXIT_FAILED = 1
 
 
 class ToldToStop(KeyboardInterrupt):
@@ -59,7 +60,7 @@ def ignore_when_told() -> None:
     def insist(number: int, frame: FrameType | None) -> None:
         if monotonic() > ends_by:
             logger.error("Threads of the application have not ended and are left behind")
-            os._exit(_EXIT_FAILED)
+            os._exit(ExitStatus.FAILED)
 
     _ignore(_OTHERS)
     for number in _STOP:

@@ -12,13 +12,10 @@ from .config import Config, ConfigError, Mistake, Settings, without_effect
 from .config.commandline import Invocation, parse
 from .config.printing import configuration_table
 from .config.sources import load, load_file
+from .config.supervision import ExitStatus
 from .config.surroundings import enter
 
 __all__ = ["_load_config", "main", "run"]
-
-#: Exit status (see `docs/`): wrong usage or configuration; the application cannot be loaded.
-WRONG_USAGE = 2
-NO_APPLICATION = 4
 
 
 def main(sys_args: list[str] | None = None) -> int:
@@ -49,7 +46,7 @@ def main(sys_args: list[str] | None = None) -> int:
     except ConfigError as error:
         for mistake in error.mistakes:
             print(f"hypercorn: {mistake}", file=sys.stderr)
-        raise SystemExit(WRONG_USAGE) from None
+        raise SystemExit(ExitStatus.WRONG_USAGE) from None
     if invocation.print_config:
         return 0
     for sentence in without_effect(settings):
@@ -129,10 +126,10 @@ def _check_application(settings: Settings) -> int:
         check_logger_class(settings)
     except LogConfigurationError as error:
         print(f"hypercorn: {error}", file=sys.stderr)
-        return WRONG_USAGE
+        return ExitStatus.WRONG_USAGE
     except ApplicationError as error:
         print(f"hypercorn: {error.report()}", file=sys.stderr)
-        return NO_APPLICATION
+        return ExitStatus.NO_APPLICATION
     print("hypercorn: the configuration is usable and the application can be loaded", file=sys.stderr)
     return 0
 

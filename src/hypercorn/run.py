@@ -25,6 +25,7 @@ from .config.config import Config
 from .config.errors import ConfigError
 from .config.settings import Settings
 from .config.sockets import BindError, Listener
+from .config.supervision import ExitStatus
 from .config.surroundings import enter
 from .workers import logs
 from .workers.interruption import (
@@ -40,17 +41,12 @@ __all__ = ["run"]
 
 logger = logging.getLogger("hypercorn.error")
 
-EXIT_CLEAN = 0
-EXIT_FAILED = 1
-EXIT_WRONG_USAGE = 2
-EXIT_NO_APPLICATION = 4
-
 #: Counters of events, which do not fall when a worker ends.
 LASTING = frozenset({Counter.CONNECTIONS_TOTAL, Counter.REQUESTS_TOTAL, Counter.BYTES_SENT, Counter.ERRORS})
 
 
 def run(config: Config) -> int:
-    """Serve until told to stop, by a signal; returns the exit status of the design.
+    """Serve until told to stop, by a signal; returns the exit status (`docs/signals.md`).
 
     Blocks, and uses the process: signal actions, which come back, process title, log targets, with `daemon` a fork. Only
     for the main thread. Mistakes are told on standard error, not raised.
@@ -66,7 +62,7 @@ def run_to_the_end(config: Config) -> int:
         settings = _settings(config, passed)
         enter(config, settings)
     except ConfigError as error:
-        return _fail(EXIT_WRONG_USAGE, str(error))
+        return _fail(ExitStatus.WRONG_USAGE, str(error))
     process = daemon.detach() if settings.daemon else None
     interrupt_when_told()
     try:
@@ -75,7 +71,7 @@ def run_to_the_end(config: Config) -> int:
             status = _serve(config, settings, passed, (stack, process))
     except ToldToStop:
         logger.info("Stopped before anything was served")
-        status = EXIT_CLEAN
+        status = ExitStatus.CLEAN
     finally:
         end_ignoring()
     if process is not None:
@@ -115,9 +111,9 @@ def _serve(
             listeners.open(settings, range(1, settings.workers + 1))
     except logs.LogConfigurationError as error:
         source = f"{config.source_of(error.setting)}: " if error.setting else ""
-        return _fail(EXIT_WRONG_USAGE, f"{source}{error}")
+        return _fail(ExitStatus.WRONG_USAGE, f"{source}{error}")
     except (BindError, pidfile.PIDFileError) as error:
-        return _fail(EXIT_FAILED, str(error))
+        return _fail(ExitStatus.FAILED, str(error))
     for line in banner(settings, listeners.urls(settings)):
         logger.info("%s", line)
     notifier = Notifier.from_environment(os.environ)
@@ -152,7 +148,7 @@ def _serve_supervised(
         except ApplicationError as error:
             if error.traceback:
                 logger.error("%s", error.report())
-            return _fail(EXIT_NO_APPLICATION, error.sentence)
+            return _fail(ExitStatus.NO_APPLICATION, error.sentence)
     service = Service(
         settings,
         listeners,
