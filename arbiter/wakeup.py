@@ -26,7 +26,7 @@ REQUESTS = {
     signal.SIGWINCH: Request.PAUSE,
 }
 
-
+_CAUGHT = frozenset((*REQUESTS, signal.SIGCHLD))
 #: Each of them is one worker.
 _EACH_COUNTS = (signal.SIGTTIN, signal.SIGTTOU)
 #: What a pipe holds at most, on Linux and by default.
@@ -41,7 +41,7 @@ class WakeUp:
         self._writer = writer
 
     def drain(self) -> list[signal.Signals]:
-        """The signals that have arrived, in order; does not block.
+        """Those of our signals that have arrived, in order; does not block.
 
         One that has come several times since the last call counts once, unless each asks for more: the kernel, too,
         makes one of those that it could not deliver yet. So nobody can keep the arbiter busy by sending many.
@@ -52,9 +52,10 @@ class WakeUp:
         except BlockingIOError:
             return []
         found: list[signal.Signals] = []
-        for number in map(signal.Signals, numbers):
-            if number in _EACH_COUNTS or number not in found:
-                found.append(number)
+        for number in numbers:
+            # Handlers of others, of a preloaded application for example, make the interpreter write here too.
+            if number in _CAUGHT and (number in _EACH_COUNTS or number not in found):
+                found.append(signal.Signals(number))
         return found
 
     def close_in_child(self) -> None:
@@ -69,9 +70,8 @@ def wake_up() -> Generator[WakeUp, None, None]:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
-    numbers = (*REQUESTS, signal.SIGCHLD)
     previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in numbers:
+    for number in _CAUGHT:
         signal.signal(number, _ignore)
     try:
         yield WakeUp(reader, writer)

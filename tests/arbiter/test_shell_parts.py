@@ -23,6 +23,7 @@ from hypercorn.config import Config
 from hypercorn.config.settings import Settings
 from hypercorn.config.sockets import BindError, socket_url
 from hypercorn.config.supervision import Drain, Draining, DrainReason, Failed, Failure, Ready, Retire
+from hypercorn.workers.interruption import signals_given_back
 from hypercorn.workers.supervision import Supervisor
 
 
@@ -110,6 +111,17 @@ def test_the_child_is_a_supervisor() -> None:
     assert supervisor.instructions() == [Drain(DrainReason.STOP)]
     assert supervisor.instructions() is None
     theirs.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="there are no real-time signals")
+def test_signals_of_others_wake_up_for_nothing() -> None:
+    """Real-time signals but the first and the last have no names."""
+    nameless = signal.SIGRTMIN + 1
+    with signals_given_back(), wake_up() as waking:
+        signal.signal(nameless, lambda number, frame: None)
+        for number in (nameless, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        assert waking.drain() == [signal.SIGUSR1]
 
 
 class TestPIDFile:
