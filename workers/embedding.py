@@ -6,6 +6,7 @@ the program has not done so itself.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import socket
@@ -83,11 +84,12 @@ class Embedded:
         return min(self.settings.graceful_timeout, self.settings.shutdown_timeout) + _END_SECONDS
 
     def close(self) -> None:
-        """Close the sockets, and remove the files of Unix sockets. Does not block."""
+        """Close the sockets, and remove the files of Unix sockets, but not those of others. Does not block."""
         for sock in _stream_sockets(self._sockets):
             sock.close()
         for path in self._files:
-            remove_socket_file(path)
+            with contextlib.suppress(OSError):  # a successor's by now
+                remove_socket_file(path)
         for sock in self._sockets.quic_sockets:
             sock.close()
 

@@ -522,6 +522,21 @@ class TestFailures:
 
         run(main())
 
+    def test_the_file_of_a_successor_stays(self, run: Any, tmp_path: Path) -> None:
+        path = tmp_path / "socket"
+
+        async def main(successor: socket.socket) -> None:
+            async def take_over() -> None:
+                path.unlink()
+                successor.bind(str(path))
+                successor.listen()
+
+            await hypercorn.asyncio.serve(App(), make_config(bind=f"unix:{path}"), shutdown_trigger=take_over)
+            assert path.exists()
+
+        with socket.socket(socket.AF_UNIX) as successor:
+            run(main(successor))
+
 
 class TestTrio:
     def test_cancelled_nursery(self) -> None:
