@@ -139,9 +139,11 @@ class Channel(Generic[Incoming]):
         Raises:
             OSError: it has to wait, and there are no descriptors left for copies of those that go with it.
         """
+        if not self._is_open:
+            return
         data, descriptors = encode(message)
         self.flush()
-        if not self._outgoing and self._is_open:
+        if not self._outgoing:
             try:
                 sent = self._send_some(data, descriptors)
             except BlockingIOError:

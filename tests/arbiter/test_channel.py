@@ -121,9 +121,12 @@ def test_a_full_socket_makes_messages_wait() -> None:
     theirs.close()
 
 
-def test_talking_to_the_gone_is_no_error_and_leaks_nothing() -> None:
+@pytest.mark.parametrize("is_known", [False, True])
+def test_talking_to_the_gone_is_no_error_and_leaks_nothing(is_known: bool) -> None:
     ours, theirs = open_line()
     theirs.close()
+    if is_known:
+        assert ours.receive() == ([], False)
     before = len(os.listdir("/proc/self/fd"))
     with socket.create_server(("127.0.0.1", 0)) as sock:
         ours.send(Adopt((Listener(1, sock, parse_bind("127.0.0.1"), False, False),)))
