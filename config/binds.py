@@ -48,24 +48,6 @@ class Bind:
     def __str__(self) -> str:
         return self.text
 
-    def url(self, secure: bool, port: int | None = None) -> str:
-        """The text for banners and `task_status`: `http://127.0.0.1:8000`, `http://unix:/run/x.sock`.
-
-        `port` is the real one where the kernel has chosen it.
-        """
-        scheme = "https" if secure else "http"
-        return f"{scheme}://{self._authority(self.port if port is None else port)}"
-
-    def _authority(self, port: int) -> str:
-        if self.kind is BindKind.UNIX:
-            return f"unix:{self.path}"
-        if self.kind is BindKind.ABSTRACT:
-            return f"unix:@{self.path}"
-        if self.kind is BindKind.DESCRIPTOR:
-            return f"fd://{self.fd}"
-        host = self.host or "0.0.0.0"
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
 
 def parse_bind(text: str) -> Bind:
     """Understand one bind.
