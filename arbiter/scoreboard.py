@@ -1,7 +1,9 @@
 """Figures of all workers in memory that arbiter and workers share; nothing is ever sent.
 
-An anonymous shared map, made before the first fork, with one row for each worker process. A row is written by its
-worker alone and read by anybody. Row 0 is the sum of the workers that have gone, so that totals never fall.
+An anonymous shared map, made before the first fork, with one row for each worker process: whose it is, which the arbiter
+writes before the fork and when it has the pid, and what the worker alone writes, its heartbeat and its counters. Each is
+one aligned word of eight bytes, which is written and read whole; nobody relies on an order between two of them. Row 0 is
+the sum of the workers that have gone, so that totals never fall.
 """
 
 from __future__ import annotations
