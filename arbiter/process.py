@@ -1,6 +1,7 @@
 """Fork, signals and waiting: the only module that makes or ends processes.
 
-The arbiter has a single thread, so a fork copies nothing half done.
+The arbiter has a single thread, so a fork copies nothing half done. What a preloaded application starts at its import is
+its own risk; whoever loads it warns.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import monotonic
@@ -178,6 +179,9 @@ def _preloaded(settings: Settings) -> Callable[[Settings, Sequence[Listener], Ch
     from .workers.boot import run_worker
 
     application = load_application(settings)
+    if started := [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]:
+        text = "The preloaded application has started threads, which no worker will have: %s"
+        logger.warning(text, ", ".join(started))
     gc.collect()
     # What exists now is never looked at by the collectors of the workers, whose pages so stay shared.
     gc.freeze()

@@ -334,6 +334,18 @@ def test_workers_notice_that_their_arbiter_has_vanished(start: Start) -> None:
     arbiter.wait_for("The arbiter is gone", 2)
 
 
+def test_threads_of_a_preloaded_application_are_warned_of(start: Start, application: Path) -> None:
+    with (application / "app.py").open("a") as file:
+        file.write(
+            "\nimport threading\nthreading.Thread(target=time.sleep, args=(600,), name='refresher', daemon=True).start()\n"
+        )
+    arbiter = start("-w", "1", "--preload")
+    assert arbiter.get()
+    assert arbiter.wait_for("WARNING.*started threads.*refresher")
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+
+
 def test_preloaded_once(start: Start, application: Path) -> None:
     code = (application / "app.py").read_text()
     (application / "app.py").write_text(
