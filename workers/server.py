@@ -304,9 +304,16 @@ class Server:
         return not limit or len(self.connections) < limit
 
     def _accepted(self, sock: socket.socket, listener: Listener, peer: Any) -> None:
+        try:
+            connection = Connection(self, sock, listener, peer)
+        except Exception:
+            # A border: a TLS context may be the user's own, and one that cannot serve must not reach the loop, where
+            # trio would end the worker.
+            logger.exception("A connection cannot be taken up; it is closed")
+            sock.close()
+            return
         self.counters[_CONNECTIONS_TOTAL] += 1
         self.counters[_CONNECTIONS_OPEN] += 1
-        connection = Connection(self, sock, listener, peer)
         self.connections.add(connection)
         connection.start()
         if self._drain_reason is not None:

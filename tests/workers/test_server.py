@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -121,6 +122,20 @@ def test_a_listener_that_others_have_shut_down_is_given_up(
         assert client.response()[0] == 200
         server.close()
     assert "Nothing more can be accepted from" in caplog.text
+
+
+def test_a_connection_that_cannot_be_taken_up_is_closed(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def of_a_client() -> ssl.SSLContext:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    server = serve(hello, certfile="its own", create_ssl_context=of_a_client)
+    for _ in range(2):
+        assert server.connect().rest() == b""
+    server.close()
+    assert server.error is None
+    assert caplog.text.count("A connection cannot be taken up") == 2
 
 
 def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(serve: Serve) -> None:
