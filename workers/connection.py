@@ -164,7 +164,7 @@ class Connection(Transport):
         except OSError:
             self.close()
         except Exception:  # noqa: BLE001
-            self._failed()
+            self.failed()
 
     def _eof_received(self, now: float) -> None:
         self._eof = True

@@ -285,10 +285,8 @@ class Server:
     def _sweep(self, connection: Connection, now: float) -> None:
         try:
             connection.handle_deadline(now)
-        except Exception:
-            # A border: a fault in one connection must not stop the sweep for all the others.
-            logger.exception("Error in a connection's deadline")
-            connection.abort()
+        except Exception:  # noqa: BLE001 - a border: it must not stop the sweep for all the others
+            connection.failed()
 
     def _refresh_fields(self) -> None:
         second = int(time())
@@ -385,7 +383,10 @@ class Server:
         now = monotonic()
         for connection in due:
             if connection.is_flush_due:
-                connection.settle(now)
+                try:
+                    connection.settle(now)
+                except Exception:  # noqa: BLE001 - a border: the others of this turn are not to wait for ever
+                    connection.failed()
 
     def count_error(self) -> None:
         """An application failed."""

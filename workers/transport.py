@@ -140,7 +140,7 @@ class Transport:
         """The socket has just been closed."""
         raise NotImplementedError
 
-    def _failed(self) -> None:
+    def failed(self) -> None:
         """A border: a fault of ours in one connection must not reach the loop, where trio would end the worker."""
         logger.exception("Error in a connection; it is cut")
         self.abort()
@@ -207,7 +207,7 @@ class Transport:
         except OSError:
             self.close()
         except Exception:  # noqa: BLE001
-            self._failed()
+            self.failed()
 
     def _begin_file(self, file: FilePart) -> None:
         """Send `file` behind what was given before; without TLS only, and one at a time."""

@@ -84,7 +84,6 @@ class WebSocketSession:
     """
 
     __slots__ = (
-        "_close_deadline",
         "_deflater",
         "_eof",
         "_heard",
@@ -141,7 +140,6 @@ class WebSocketSession:
         #: The peer's Close frame, or our failure as `RemoteProtocolError`, that waits for its turn.
         self._pending_end: Close | RemoteProtocolError | None = None
         self._heard = True
-        self._close_deadline = NEVER
         self._pong_deadline = NEVER
         self._ping_at = now + parameters.ping_interval if parameters.ping_interval else NEVER
         self.deadline = self._ping_at
