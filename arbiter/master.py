@@ -6,6 +6,7 @@ single thread; between events it sleeps until the plan's earliest deadline.
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import signal
@@ -20,7 +21,7 @@ from setproctitle import setproctitle
 from ..config.options_serving import MOST_WORKERS
 from ..config.settings import Settings
 from ..config.sockets import BindError, Listener
-from ..config.supervision import Adopt, Drain, ExitStatus, Instruction, Release
+from ..config.supervision import Adopt, Drain, ExitStatus, Failed, Failure, Instruction, Release
 from . import messages as m
 from . import plan
 from .banner import name_of
@@ -43,6 +44,11 @@ FIXED = ("daemon", "pid_path", "proc_name", "chdir", "preload_app", "use_reloade
 
 #: Seconds. poll(2) takes no more than 2^31 milliseconds, and a timeout of the settings may be longer.
 LONGEST_SLEEP = 86400.0
+#: What an operator can do when the system refuses a worker.
+_ADVICE = {
+    errno.EMFILE: "; raise the limit of open files (ulimit -n, LimitNOFILE=) or start fewer workers",
+    errno.EAGAIN: "; raise the limit of processes (ulimit -u, TasksMax=) or start fewer workers",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +313,11 @@ class Master:
         try:
             pid = self._workforce.start(command, work)
         except OSError as error:
-            logger.error("A worker cannot be forked: %s", error)
+            # As if it had said so itself: the plan logs it, and why nothing serves if no worker can be made.
+            reason = (
+                f"a process cannot be forked: {error.strerror or error}{_ADVICE.get(error.errno or 0, '')}"
+            )
+            self._events.append(m.Said(command.worker, Failed(Failure.STARTUP, reason)))
             self._events.append(m.Exited(command.worker, status=ExitStatus.FAILED))
         else:
             self._events.append(m.Forked(command.worker, pid))

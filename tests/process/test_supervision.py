@@ -608,3 +608,15 @@ def test_binds_that_overlap(start: Start) -> None:
     arbiter = start("-b", f"0.0.0.0:{port}", bind=f"127.0.0.1:{port}")
     assert arbiter.ends() == 1
     arbiter.wait_for(f"cannot bind 0.0.0.0:{port}: it overlaps with 127.0.0.1:{port}, which is bound too")
+
+
+def test_workers_that_the_system_refuses(start: Start) -> None:
+    limited = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", sys.executable, "-m", "hypercorn"]
+    arbiter = start("-w", "12", command=limited)
+    arbiter.wait_for(
+        r"Worker \d+ could not start: a process cannot be forked: Too many open files; raise the limit"
+    )
+    assert int(arbiter.get()) in arbiter.workers()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+    assert "ended with status" not in arbiter.text()
