@@ -25,6 +25,7 @@ from .timing import (
     doubted_at,
     given_up_at,
     must_beat,
+    starts_at,
 )
 from .turn import Turn, sentence
 
@@ -191,7 +192,8 @@ class Lives:
         slot.deaths = 1 if lived >= STABLE_SECONDS else slot.deaths + 1
         delay = delay_after(slot.deaths)
         slot.failed_at, slot.not_before = self.now, self.now + delay
-        when = f"in {delay:g} s" if delay else "now"
+        wait = starts_at(self.state, slot) - self.now
+        when = f"in {wait:g} s" if delay else "now"
         self.turn.log(f"{worker} {reason}; it is replaced {when}", Severity.ERROR)
 
     def _failed_to_start(self, worker: Worker, slot: Slot, failure: Failed) -> None:
@@ -209,7 +211,8 @@ class Lives:
             self._roll_back(state.proven, failure)
         else:
             slot.is_waiting = is_reloading and state.is_empty(slot.number)
-            self._log_failure(worker, failure, f"; next try in {delay:g} s")
+            wait = starts_at(state, slot) - self.now
+            self._log_failure(worker, failure, f"; next try in {wait:g} s")
 
     def _log_failure(self, worker: Worker, failure: Failed, outlook: str = "") -> None:
         """With its traceback only once for what is wrong with several workers, or several tries of one, alike."""

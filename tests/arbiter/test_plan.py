@@ -657,3 +657,16 @@ def test_an_outage_is_short_however_often_workers_die(make_world: Any) -> None:
         while not world.processes:
             world.pass_time(0.25)
         assert world.now - since <= timing.LONGEST_OUTAGE
+
+
+def test_the_delay_that_is_told_is_the_one_that_is_kept(make_world: Any) -> None:
+    world = make_world(1)
+    for _ in range(5):
+        world.ready()
+        [worker] = world.processes
+        died_at = world.now
+        world.exits(worker, signal=9)
+        while not world.processes:
+            world.pass_time(0.25)
+        told = world.log().splitlines()[-2].rpartition("; it is replaced ")[2]
+        assert told == ("now" if world.now == died_at else f"in {world.now - died_at:g} s")
