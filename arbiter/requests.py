@@ -137,4 +137,5 @@ class Requests:
             limit = "the most that can be supervised" if change > 0 else "the last one stays"
             self.turn.log(f"The number of workers stays at {len(active)}: {limit}", Severity.WARNING)
             return
-        self.turn.log(f"{len(state.active())} workers from now on")
+        count = len(state.active())
+        self.turn.log(f"{count} worker{'s' if count > 1 else ''} from now on")

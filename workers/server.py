@@ -189,7 +189,10 @@ class Server:
     async def _cancel_rest(self) -> None:
         """Whatever is still open has had its time."""
         if self.running:
-            logger.warning("Cancelling %d requests that did not finish in time", len(self.running))
+            count = len(self.running)
+            logger.warning(
+                "Cancelling %d request%s that did not finish in time", count, "s" if count > 1 else ""
+            )
         for connection in list(self.connections):
             if connection.is_idle:
                 connection.drain(DrainReason.QUICK, at_once=True)
