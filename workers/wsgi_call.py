@@ -209,7 +209,7 @@ class Call:
         if self._announced is not None:
             is_fitting = len(data) <= self._announced
             if not is_fitting:
-                logger.error("The WSGI application gives more than the Content-Length that it announced")
+                self._log_excess()
                 data = data[: self._announced]
             self._announced -= len(data)
             if self._is_complete:
@@ -228,7 +228,7 @@ class Call:
             raise RuntimeError(_NOT_STARTED)
         if self._announced is not None:
             if len(body) > self._announced:
-                logger.error("The WSGI application gives more than the Content-Length that it announced")
+                self._log_excess()
                 body = body[: self._announced]
         elif not self._head_is_posted and self.status not in _WITHOUT_LENGTH and (body or not self._is_head):
             self.fields.append((b"content-length", b"%d" % len(body)))
@@ -239,6 +239,15 @@ class Call:
             self._post(body, len(body))
         else:
             self.answer = body
+
+    def _log_excess(self) -> None:
+        of = self._environ.get
+        logger.error(
+            "The WSGI application gives more than the Content-Length that it announced: %s %s%s",
+            of("REQUEST_METHOD"),
+            of("SCRIPT_NAME", ""),
+            of("PATH_INFO", ""),
+        )
 
     def _finish_with_file(self, wrapper: FileWrapper) -> bool:
         """Hand over what is left of a file, for the loop to send; False where it has to be read.
