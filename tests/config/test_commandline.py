@@ -169,6 +169,10 @@ def test_a_switch_overrides_the_file(tmp_path: Path) -> None:
         (["a:b", "c:d"], "one application is served, what is 'c:d'?"),
         (["--wrokers", "3", "a:b"], "--wrokers: there is no such option; did you mean --workers?"),
         (["--timeout", "3", "a:b"], "--timeout: there is no such option; here it is --worker-timeout"),
+        (
+            ["--ws-ping-interval", "3", "a:b"],
+            "--ws-ping-interval: there is no such option; here it is --websocket-ping-interval",
+        ),
         (["--workers"], "-w/--workers: a value is wanted after it"),
         (["--reload=yes"], "--reload/--no-reload: it takes no value, and 'yes' was given"),
         (
