@@ -34,7 +34,7 @@ class ApplicationOptions:
         None,
         "--env-file",
         metavar="FILE",
-        help="add the variables of this file to the environment, where those that are set win",
+        help="add the variables of this file to the environment, where those that are set win; needs python-dotenv",
     )
     root_path: str = option(
         "",
@@ -242,6 +242,7 @@ class DevelopmentOptions:
     reload_poll: bool = option(
         False,
         "--reload-poll",
-        help="look at the files again and again, where changes are not reported (network mounts, some containers)",
+        help="look at the files again and again, where changes are not reported (network mounts, some containers);"
+        " of several changes of a file in one second only the first is seen",
     )
     debug: bool = option(False, "--debug", help="switch asyncio's debug mode on")
