@@ -415,6 +415,7 @@ def _explain(bind: Bind, error: OSError) -> str:
         errno.EEXIST: "the file exists and is no socket; remove it or choose another path",
         errno.EBADF: "there is no such descriptor; was it passed by whoever started this?",
         errno.ENOTSOCK: "the descriptor is no socket",
+        errno.EMFILE: "too many open files; raise the limit (ulimit -n, LimitNOFILE=) or start fewer workers",
     }
     if "AF_UNIX path too long" in str(error):
         return "the path is too long for a Unix socket; choose a shorter one"

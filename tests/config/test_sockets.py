@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 import stat
 import uuid
@@ -175,6 +176,18 @@ def test_a_port_in_use_is_one_sentence(opened: Open) -> None:
     assert str(raised.value).startswith(f"cannot bind 127.0.0.1:{port}: the address is in use; ")
     assert raised.value.errno == errno.EADDRINUSE  # programs try another port then
     assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_no_descriptor_is_left(opened: Open) -> None:
+    with socket.socket() as probe:
+        lowest_free = probe.fileno()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        with pytest.raises(BindError, match=r"too many open files; raise the limit"):
+            opened("127.0.0.1:0")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_an_address_that_no_interface_has(opened: Open) -> None:
