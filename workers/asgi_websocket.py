@@ -131,7 +131,7 @@ class WebSocketExchange(WebSocketTunnel):
 
     def _application_returned(self) -> None:
         """A return while the WebSocket is open closes it normally; before an answer it is a fault."""
-        if self._state in (State.HANDSHAKE, State.DENIAL) and not self.is_closed:
+        if self._state is not State.OPEN and not self.is_closed and not self.is_refused:
             logger.error("The application returned without answering the handshake: %s", self._name)
             self._connection.server.count_error()
             self._leave(INTERNAL_ERROR)

@@ -254,6 +254,34 @@ def test_a_denial_response(serve: Serve, ws_connect: Connect) -> None:
     assert (response.status_code, response.body, response.headers["x-a"]) == (401, b"not you", "1")
 
 
+@pytest.mark.parametrize(
+    ("status", "answers"),
+    [
+        (403, [{"type": "websocket.close"}]),
+        (
+            401,
+            [
+                {"type": "websocket.http.response.start", "status": 401},
+                {"type": "websocket.http.response.body", "body": b"not you"},
+            ],
+        ),
+    ],
+)
+def test_a_refusal_is_no_error(serve: Serve, caplog: Any, status: int, answers: list[Message]) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        for answer in answers:
+            await send(answer)
+
+    server = serve(app)
+    client = server.connect()
+    client.send(HANDSHAKE + b"\r\n")
+    assert client.response()[0] == status
+    client.close()
+    server.close()
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 @pytest.mark.parametrize("raises", [True, False])
 def test_no_answer_is_500(serve: Serve, ws_connect: Connect, caplog: Any, raises: bool) -> None:
     async def app(scope: Message, receive: Any, send: Any) -> None:
