@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..engine import LocalProtocolError
 from .field_decoder import Field
 from .requests import CONNECTION_FIELDS
 
+_NO_PAIRS = "the response fields are not pairs of bytes"
 _LOWER_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _IN_VALUES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 #: Framing has no place in trailers (RFC 9110 §6.5.1).
 _NOT_IN_TRAILERS = CONNECTION_FIELDS | {b"content-length", b"te", b"trailer", b"host"}
 
 
+def as_pairs(fields: Iterable[Iterable[bytes]]) -> list[Field]:
+    """`fields` as tuples of bytes. Raises LocalProtocolError if they are no pairs of bytes."""
+    try:
+        return [(bytes(memoryview(name)), bytes(memoryview(value))) for name, value in fields]
+    except (TypeError, ValueError) as error:
+        raise LocalProtocolError(_NO_PAIRS) from error
+
+
 def clean_fields(fields: list[Field], dropped: frozenset[bytes] = CONNECTION_FIELDS) -> list[Field]:
     """`fields` with lower-case names and stripped values, without `dropped`.
 
     Raises:
-        LocalProtocolError: a name is not a token (pseudo-header fields are not), or a value has a control
-            character.
+        LocalProtocolError: a name is not a token (pseudo-header fields are not), a value has a control
+            character, or these are no pairs of bytes.
     """
     cleaned: list[Field] = []
-    for name, value in fields:
-        name = name.strip().lower()
-        if not name or name.translate(None, _LOWER_TOKEN):
-            raise LocalProtocolError(f"Invalid field name {name!r} in a response")
-        value = value.strip(b" \t")
-        if value.translate(None, _IN_VALUES):
-            raise LocalProtocolError(f"Invalid value of field {name!r} in a response")
-        if name not in dropped:
-            cleaned.append((name, value))
+    try:
+        for name, value in fields:
+            name = name.strip().lower()
+            if not name or name.translate(None, _LOWER_TOKEN):
+                raise LocalProtocolError(f"Invalid field name {name!r} in a response")
+            value = value.strip(b" \t")
+            if value.translate(None, _IN_VALUES):
+                raise LocalProtocolError(f"Invalid value of field {name!r} in a response")
+            if name not in dropped:
+                cleaned.append((name, value))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise LocalProtocolError(_NO_PAIRS) from error
     return cleaned
 
 

@@ -25,7 +25,7 @@ from .frames import (
 )
 from .parameters import HTTP2Parameters
 from .requests import read_request
-from .responses import clean_fields, response_head, trailer_section
+from .responses import as_pairs, clean_fields, response_head, trailer_section
 from .state import ConnectionState
 from .streams import Stream
 
@@ -113,8 +113,11 @@ class SendingSide(ConnectionState):
             self._heads_changes = encoder.changes
             self._heads_generation = defaults.generation
             self._heads.clear()
-        key = (status, tuple(fields))
-        known = self._heads.get(key)
+        try:
+            key = (status, tuple(fields))
+            known = self._heads.get(key)
+        except TypeError:  # pairs that are lists have no hash
+            return self._encode_head(status, as_pairs(fields))
         if known is not None:
             return known
         head, length = response_head(status, fields, defaults.fields)

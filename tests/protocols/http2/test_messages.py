@@ -389,15 +389,26 @@ def test_a_head_that_is_out_already_is_ended_by_an_empty_frame(peer: Any) -> Non
         [(b"x:", b"a")],
         [(b"content-length", b"five")],
         [(b"content-length", b"5"), (b"content-length", b"6")],
+        [("x", b"a")],
+        [(b"x", 5)],
+        [[b"x", "a"]],
+        [(b"x",)],
+        [None],
     ],
 )
-def test_invalid_response_fields_are_refused(fields: list[tuple[bytes, bytes]], peer: Any) -> None:
+def test_invalid_response_fields_are_refused(fields: Any, peer: Any) -> None:
     peer.get(1)
     with pytest.raises(LocalProtocolError):
         peer.engine.send_head(1, 200, fields, peer.now)
     assert peer.frames() == []
     peer.respond(1, b"instead", 500)
     assert peer.body(1, peer.frames()) == b"instead"
+
+
+def test_pairs_may_be_lists(peer: Any) -> None:
+    peer.get(1)
+    peer.engine.send_head(1, 200, [[b"x-a", b"1"]], peer.now)
+    assert ("x-a", "1") in peer.fields(peer.frames()[0])
 
 
 def test_wrong_statuses_are_refused(peer: Any) -> None:
