@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
 from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
+from ..protocols.engine import LocalProtocolError
 from ..protocols.events import Fields, Request
 from .connection import FLUSH_SIZE
-from .errors import ClientDisconnected, UnexpectedMessageError, is_departure, is_failure
+from .errors import (
+    ClientDisconnected,
+    UnexpectedMessageError,
+    as_bytes,
+    as_fields,
+    is_departure,
+    is_failure,
+)
 from .file_part import FilePart, open_file
 from .http_exchange import BODY, COMPLETE, HEAD, TRAILERS, HTTPExchange
 
@@ -219,7 +226,10 @@ class ASGIExchange(HTTPExchange):
         """
         if self.is_closed or self._knows_peer_left:
             raise ClientDisconnected
-        kind = message["type"]
+        try:
+            kind = message["type"]
+        except (KeyError, TypeError) as error:
+            raise LocalProtocolError("the application sent a message without a type") from error
         state = self._state
         if kind == "http.response.body" and state is BODY:
             await self._send_body(message)
@@ -229,9 +239,14 @@ class ASGIExchange(HTTPExchange):
             await self._send_extension(kind, message)
 
     def _send_head(self, message: Message) -> None:
-        given: Any = message.get("headers", ())
-        fields = cast("Fields", given) if type(given) is list else list(given)
-        status = index(message["status"])
+        try:
+            given: Any = message.get("headers", ())
+            fields = cast("Fields", given) if type(given) is list else list(given)
+            status = index(message["status"])
+        except (KeyError, TypeError) as error:
+            raise LocalProtocolError(
+                "a number as status and pairs of bytes as headers are wanted in http.response.start"
+            ) from error
         connection = self._connection
         self._begin_response(status, fields, monotonic())
         self._sends_trailers = bool(message.get("trailers", False))
@@ -241,7 +256,7 @@ class ASGIExchange(HTTPExchange):
     async def _send_body(self, message: Message) -> None:
         body = message.get("body", b"")
         if type(body) is not bytes:
-            body = bytes(memoryview(body))  # bytes(5) would be five zeros.
+            body = as_bytes(body, "the body of http.response.body")
         ended = not message.get("more_body", False)
         connection = self._connection
         now = monotonic()
@@ -275,13 +290,14 @@ class ASGIExchange(HTTPExchange):
         if self.is_closed and self._state is not COMPLETE:
             raise ClientDisconnected
 
-    async def _send_file(self, path: str) -> None:
+    async def _send_file(self, given: Any) -> None:
         """Send the content of a file as the whole body.
 
         Where it stands on the wire as it is, the connection sends it; else a thread reads it in pieces.
         """
+        path = str(given)
         if not os.path.isabs(path):
-            raise ValueError(f"http.response.pathsend takes an absolute path, not {path!r}")
+            raise ValueError(f"http.response.pathsend takes an absolute path, not {given!r}")
         file = open_file(path)
         if self.request.method == "HEAD":
             file.close()
@@ -313,18 +329,22 @@ class ASGIExchange(HTTPExchange):
         connection = self._connection
         now = monotonic()
         if kind == "http.response.early_hint" and self._state is HEAD:
-            links = [(b"link", bytes(link)) for link in message.get("links", ())]
+            links = [
+                (b"link", as_bytes(link, "a link of http.response.early_hint"))
+                for link in message.get("links", ())
+            ]
             connection.engine.send_informational(self._stream_id, 103, links)
             connection.settle(now)
         elif kind == "http.response.push" and self._multiplexed is not None and self._state in (HEAD, BODY):
-            path = str(message["path"]).encode("ascii")
-            fields = _as_list(message.get("headers", ()))
+            path = str(message.get("path")).encode()
+            fields = as_fields(message.get("headers", ()), "the headers of http.response.push")
             self._multiplexed.push(self._stream_id, "GET", path, fields, now)
             connection.settle(now)
         elif kind == "http.response.pathsend" and self._state is BODY:
-            await self._send_file(str(message["path"]))
+            await self._send_file(message.get("path"))
         elif kind == "http.response.trailers" and self._state in (HEAD, TRAILERS):
-            self._trailers.extend(_as_list(message.get("headers", ())))
+            fields = as_fields(message.get("headers", ()), "the headers of http.response.trailers")
+            self._trailers.extend(fields)
             if not message.get("more_trailers", False):
                 self._send_trailers(now)
         else:
@@ -363,10 +383,6 @@ class ASGIExchange(HTTPExchange):
         """Stop the application's call; what it has not sent is cut."""
         if self.task is not None:
             self.task.cancel()
-
-
-def _as_list(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    return [(bytes(name), bytes(value)) for name, value in fields]
 
 
 def _accepts_trailers(fields: Fields) -> bool:

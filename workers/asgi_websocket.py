@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import logging
+from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote_to_bytes
@@ -22,7 +23,7 @@ from ..protocols.websocket import (
     accept,
     read_handshake,
 )
-from .errors import ClientDisconnected, UnexpectedMessageError, is_departure, is_failure
+from .errors import ClientDisconnected, UnexpectedMessageError, as_bytes, as_fields, is_departure, is_failure
 from .websocket_tunnel import INTERNAL_ERROR, NORMAL, Message, WebSocketTunnel
 
 if TYPE_CHECKING:
@@ -183,7 +184,10 @@ class WebSocketExchange(WebSocketTunnel):
             UnexpectedMessageError: the message is not possible now.
             LocalProtocolError: the message would break the protocol.
         """
-        kind = message["type"]
+        try:
+            kind = message["type"]
+        except (KeyError, TypeError) as error:
+            raise LocalProtocolError("the application sent a message without a type") from error
         state = self._state
         if state is _ACCEPTED:
             if kind == "websocket.send":
@@ -210,7 +214,7 @@ class WebSocketExchange(WebSocketTunnel):
         connection = self._connection
         settings = connection.server.settings
         assert self._handshake is not None  # set before the application was called
-        fields = list(message.get("headers") or ())
+        fields = as_fields(message.get("headers") or (), "the headers of websocket.accept")
         accepted = accept(
             self._handshake,
             message.get("subprotocol"),
@@ -226,10 +230,15 @@ class WebSocketExchange(WebSocketTunnel):
         self._begin(WebSocketSession(parameters, accepted.deflate, now), now)
 
     def _send_denial_head(self, message: Message) -> None:
-        status = int(message["status"])
-        if self.request.http_version == "2" and status < 300:
-            raise LocalProtocolError(f"over HTTP/2 the status {status} would accept the WebSocket")
-        fields = [(bytes(name), bytes(value)) for name, value in message.get("headers") or ()]
+        try:
+            status = index(message["status"])
+        except (KeyError, TypeError) as error:
+            raise LocalProtocolError(
+                "a number is wanted as the status of websocket.http.response.start"
+            ) from error
+        fields = as_fields(message.get("headers") or (), "the headers of websocket.http.response.start")
+        if status == 101 or (self.request.http_version == "2" and status < 300):
+            raise LocalProtocolError(f"the status {status} would accept the WebSocket")
         connection = self._connection
         connection.engine.send_head(self._stream_id, status, fields, monotonic())
         self.status = status
@@ -240,7 +249,7 @@ class WebSocketExchange(WebSocketTunnel):
     async def _send_denial_body(self, kind: str, message: Message) -> None:
         if kind != "websocket.http.response.body":
             raise UnexpectedMessageError(self._state, kind)
-        body = bytes(message.get("body", b""))
+        body = as_bytes(message.get("body", b""), "the body of websocket.http.response.body")
         ended = not message.get("more_body", False)
         connection = self._connection
         now = monotonic()

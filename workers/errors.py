@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
+
+from ..protocols.engine import LocalProtocolError
+
+if TYPE_CHECKING:
+    from ..protocols.events import Fields
 
 
 def is_failure(error: BaseException, cancelled: type[BaseException]) -> bool:
@@ -18,6 +23,30 @@ def is_failure(error: BaseException, cancelled: type[BaseException]) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(passing) is None
     return not isinstance(error, passing)
+
+
+def as_bytes(given: Any, what: str) -> bytes:
+    """What an application gave as bytes; another buffer is copied.
+
+    Raises:
+        LocalProtocolError: it is neither; `what` names it.
+    """
+    try:
+        return bytes(memoryview(given))  # bytes(5) would be five zeros
+    except TypeError as error:
+        raise LocalProtocolError(f"bytes are wanted as {what}, not {given!r}") from error
+
+
+def as_fields(given: Any, what: str) -> Fields:
+    """What an application gave as fields: any pairs of bytes or of other buffers, copied.
+
+    Raises:
+        LocalProtocolError: it is something else; `what` names it.
+    """
+    try:
+        return [(bytes(memoryview(name)), bytes(memoryview(value))) for name, value in given]
+    except (TypeError, ValueError) as error:
+        raise LocalProtocolError(f"pairs of bytes are wanted as {what}, not {given!r}") from error
 
 
 class UnexpectedMessageError(Exception):

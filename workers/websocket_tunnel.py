@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocols.engine import NEVER, Closing, LocalProtocolError
 from ..protocols.websocket import Close, WebSocketSession
 from .connection import FLUSH_SIZE
-from .errors import ClientDisconnected
+from .errors import ClientDisconnected, as_bytes
 from .supervision import DrainReason
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class WebSocketTunnel:
             if data is None:
                 raise LocalProtocolError("a websocket.send message has neither text nor bytes")
             if type(data) is not bytes:
-                data = bytes(data)
+                data = as_bytes(data, "bytes of websocket.send")
         elif not isinstance(data, str):
             raise LocalProtocolError("the text of a websocket.send message is not a string")
         frame = session.encode(data)
@@ -199,8 +199,11 @@ class WebSocketTunnel:
         session = self._session
         assert session is not None  # in this state
         code = message.get("code")
+        reason = message.get("reason") or ""
+        if not isinstance(reason, str):
+            raise LocalProtocolError("the reason of a websocket.close message is not a string")
         now = monotonic()
-        session.close(NORMAL if code is None else int(code), message.get("reason") or "", now)
+        session.close(NORMAL if code is None else int(code), reason, now)
         self._pump(now)
         self._connection.flush_soon()
 

@@ -19,6 +19,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection
 from wsproto.events import Message as WSMessage
 
+from hypercorn.protocols.engine import LocalProtocolError
 from hypercorn.workers.errors import UnexpectedMessageError
 
 Serve = Callable[..., Any]
@@ -316,6 +317,11 @@ def test_a_bad_handshake_is_answered_and_closed(serve: Serve) -> None:
         ({"type": "websocket.accept", "subprotocol": "other"}, Exception),
         ({"type": "websocket.accept", "headers": [(b"sec-websocket-protocol", b"a")]}, Exception),
         ({"type": "websocket.accept", "headers": [(b"x-a", b"1\r\nx-b: 2")]}, Exception),
+        ({"type": "websocket.accept", "headers": [("x-a", b"1")]}, LocalProtocolError),
+        ({"type": "websocket.http.response.start", "status": 101}, LocalProtocolError),
+        ({"type": "websocket.http.response.start", "status": "401"}, LocalProtocolError),
+        ({"type": "websocket.http.response.start", "status": 401, "headers": 5}, LocalProtocolError),
+        ({}, LocalProtocolError),
     ],
 )
 def test_messages_that_are_not_possible(
@@ -327,6 +333,24 @@ def test_messages_that_are_not_possible(
     assert caught.value.response.status_code == 500
     assert app.ended.wait(10)
     assert isinstance(app.errors[0], error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "websocket.send", "bytes": 5},
+        {"type": "websocket.send", "bytes": "text"},
+        {"type": "websocket.close", "reason": 5},
+    ],
+)
+def test_messages_of_the_wrong_form(serve: Serve, ws_connect: Connect, message: Message) -> None:
+    app = Recorder({"type": "websocket.accept"}, message)
+    client = ws_connect(serve(app))
+    with pytest.raises(ConnectionClosed) as caught:
+        client.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1011
+    assert isinstance(app.errors[0], LocalProtocolError)
 
 
 def test_data_with_the_handshake(serve: Serve) -> None:

@@ -106,6 +106,42 @@ def test_no_continue_when_the_application_does_not_read(serve: Serve) -> None:
     assert client.rest() == b""
 
 
+START = {"type": "http.response.start", "status": 200}
+
+
+@pytest.mark.parametrize(
+    ("messages", "complaint"),
+    [
+        ([{}], "a message without a type"),
+        ([None], "a message without a type"),
+        ([{"type": "http.response.start"}], "a number as status"),
+        ([{**START, "status": "200"}], "a number as status"),
+        ([{**START, "headers": None}], "pairs of bytes as headers"),
+        ([START, {"type": "http.response.body", "body": 5}], "bytes are wanted as the body of"),
+        ([START, {"type": "http.response.body", "body": "text"}], "bytes are wanted as the body of"),
+        ([START, {"type": "http.response.pathsend"}], "takes an absolute path, not None"),
+        ([{"type": "http.response.early_hint", "links": [5]}], "bytes are wanted as a link of"),
+        ([{"type": "http.response.trailers", "headers": [("a", b"b")]}], "pairs of bytes are wanted"),
+    ],
+)
+def test_a_message_of_the_wrong_form_is_named(serve: Serve, messages: list[Any], complaint: str) -> None:
+    errors: list[str] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        try:
+            for message in messages:
+                await send(message)
+        except Exception as error:
+            errors.append(str(error))
+            raise
+
+    client = serve(app).connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.response()[0] == 500
+    assert complaint in errors[0]
+
+
 def test_application_error_before_the_response(serve: Serve) -> None:
     async def app(scope: Message, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
