@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..config.settings import Settings
 from ..config.sockets import Listener
@@ -14,13 +15,20 @@ from .signals import SignalActions
 from .supervision import Supervisor
 from .wrapping import make_server
 
+if TYPE_CHECKING:
+    from .tls import TLSContexts
+
 
 def run(
-    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+    settings: Settings,
+    listeners: Sequence[Listener],
+    supervisor: Supervisor,
+    application: LoadedApplication,
+    tls: TLSContexts | None,
 ) -> None:
     """Serve until drained; raises what `Server.serve` raises."""
     with asyncio.Runner(debug=settings.debug, loop_factory=_loop_factory(settings)) as runner:
-        runner.run(_serve(settings, listeners, supervisor, application))
+        runner.run(_serve(settings, listeners, supervisor, application, tls))
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -32,9 +40,13 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
 
 
 async def _serve(
-    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+    settings: Settings,
+    listeners: Sequence[Listener],
+    supervisor: Supervisor,
+    application: LoadedApplication,
+    tls: TLSContexts | None,
 ) -> None:
     runtime = AsyncioRuntime()
     server = make_server(application, settings, runtime, supervisor)
     with SignalActions(server, runtime, is_supervised=supervisor.channel() is not None):
-        await server.serve(listeners, freeze_heap)
+        await server.serve(listeners, freeze_heap, tls)

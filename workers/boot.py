@@ -11,6 +11,7 @@ import gc
 import logging
 import signal
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..config.errors import TLSConfigError
 from ..config.settings import Settings
@@ -23,6 +24,9 @@ from .logger_class import check_logger_class
 from .logs import LogConfigurationError
 from .privileges import drop_privileges
 from .supervision import Failure, Supervisor
+
+if TYPE_CHECKING:
+    from .tls import TLSContexts
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -51,8 +55,17 @@ def run_worker(
         # Ctrl-C reaches the whole foreground group; the arbiter decides what it means for workers.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        # Before root is given up: the private key is often for root alone.
+        tls = _load_tls(settings, listeners)
+    except TLSConfigError as error:
+        # What could not be found wrong before: files change, and the user's own hooks are called here.
+        supervisor.failed(Failure.STARTUP, str(error))
+        return ExitStatus.NOT_READY
+    try:
         if is_supervised:
             drop_privileges(settings)
+        if tls is not None:
+            tls.tell_unreadable()
         if application is None:
             application = load_application(settings)
         check_logger_class(settings)
@@ -65,26 +78,37 @@ def run_worker(
     except OSError as error:
         supervisor.failed(Failure.STARTUP, f"cannot change to the configured user or group: {error}")
         return ExitStatus.NOT_READY
-    return _serve(settings, listeners, supervisor, application)
+    return _serve(settings, listeners, supervisor, application, tls)
+
+
+def _load_tls(settings: Settings, listeners: Sequence[Listener]) -> TLSContexts | None:
+    if not any(listener.secure for listener in listeners):
+        return None
+    from .tls import TLSContexts
+
+    return TLSContexts.from_settings(settings)
 
 
 def _serve(
-    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+    settings: Settings,
+    listeners: Sequence[Listener],
+    supervisor: Supervisor,
+    application: LoadedApplication,
+    tls: TLSContexts | None,
 ) -> int:
     try:
         if settings.worker_class == "trio":
             from .trio_main import run
         else:
             from .asyncio_main import run
-        run(settings, listeners, supervisor, application)
+        run(settings, listeners, supervisor, application, tls)
     except (LifespanTimeoutError, LifespanFailureError) as error:
         if error.stage == "startup":
             supervisor.failed(Failure.STARTUP, str(error), _with_traceback(error))
             return ExitStatus.NOT_READY
         logger.error("%s", error, exc_info=error.__cause__)
         return ExitStatus.FAILED
-    except (LogConfigurationError, TLSConfigError) as error:
-        # What could not be found wrong before: files change, and the user's own hooks are called here.
+    except LogConfigurationError as error:
         supervisor.failed(Failure.STARTUP, str(error))
         return ExitStatus.NOT_READY
     except ToldToStop:

@@ -110,18 +110,25 @@ class Server:
 
     # ---- the whole life
 
-    async def serve(self, listeners: Sequence[Listener], started: Callable[[], None] | None = None) -> None:
+    async def serve(
+        self,
+        listeners: Sequence[Listener],
+        started: Callable[[], None] | None = None,
+        tls: TLSContexts | None = None,
+    ) -> None:
         """Start the application, accept, and return once drained.
 
         Args:
             listeners: listening sockets; they stay open, closing them is their owner's affair.
             started: called when connections are being accepted.
+            tls: the certificates, if they are loaded already; else that is done here, where a listener wants it.
 
         Raises:
             LifespanTimeoutError, LifespanFailureError: the application did not start, or not shut down.
             TLSConfigError: the certificates cannot be loaded.
         """
-        if any(listener.secure for listener in listeners):
+        self._tls = tls
+        if tls is None and any(listener.secure for listener in listeners):
             self._load_tls()
         self._access_log = make_access_log(self.settings, self.runtime)
         self._end_hand_over = hand_over(self.settings, self.runtime)
@@ -330,10 +337,9 @@ class Server:
         return self._http2(now, switch, secure)
 
     def _load_tls(self) -> None:
-        from ..config.tls import watched_files
         from .tls import TLSContexts
 
-        self._tls = TLSContexts(self.settings.config.create_ssl_context, watched_files(self.settings))
+        self._tls = TLSContexts.from_settings(self.settings)
 
     def make_tls_layer(self) -> TLSLayer:
         """A TLS layer with the present certificates."""

@@ -15,11 +15,16 @@ import os
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..config.errors import TLSConfigError
-from ..config.tls import own_certificate
+from ..config.tls import own_certificate, watched_files
 from .certificates import subject_of
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from ..config.settings import Settings
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -265,6 +270,11 @@ class TLSContexts:
     made of them, that is logged and the old one stays until the files change again.
     """
 
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Those of the user's configuration. Raises as the constructor does."""
+        return cls(settings.config.create_ssl_context, watched_files(settings))
+
     def __init__(self, make: Callable[[], ssl.SSLContext | None], files: Iterable[str]) -> None:
         """Make the first context.
 
@@ -282,6 +292,13 @@ class TLSContexts:
         self._next_look = 0.0
         self._last_complaint = ""
         self.current = self._make_context()
+
+    def tell_unreadable(self) -> None:
+        """Log it if the files can be read no more, since root is given up: only a new worker takes up a change."""
+        for path in self._files:
+            if not os.access(path, os.R_OK):
+                logger.info("%s is for root alone: after it has changed, send HUP to the master", path)
+                return
 
     def new_layer(self) -> TLSLayer:
         """The TLS side of a new connection, with the newest certificate."""

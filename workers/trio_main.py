@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -15,16 +16,27 @@ from .supervision import Supervisor
 from .trio_driver import TrioRuntime
 from .wrapping import make_server
 
+if TYPE_CHECKING:
+    from .tls import TLSContexts
+
 
 def run(
-    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+    settings: Settings,
+    listeners: Sequence[Listener],
+    supervisor: Supervisor,
+    application: LoadedApplication,
+    tls: TLSContexts | None,
 ) -> None:
     """Serve until drained; raises what `Server.serve` raises."""
-    trio.run(_serve, settings, listeners, supervisor, application)
+    trio.run(_serve, settings, listeners, supervisor, application, tls)
 
 
 async def _serve(
-    settings: Settings, listeners: Sequence[Listener], supervisor: Supervisor, application: LoadedApplication
+    settings: Settings,
+    listeners: Sequence[Listener],
+    supervisor: Supervisor,
+    application: LoadedApplication,
+    tls: TLSContexts | None,
 ) -> None:
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
@@ -32,7 +44,7 @@ async def _serve(
         server = make_server(application, settings, runtime, supervisor)
         try:
             with SignalActions(server, runtime, is_supervised=supervisor.channel() is not None):
-                await server.serve(listeners, freeze_heap)
+                await server.serve(listeners, freeze_heap, tls)
         except Exception as error:  # noqa: BLE001
             # Carried out of the nursery by hand, which would wrap it in a group.
             failure = error

@@ -476,6 +476,27 @@ def test_a_daemon_that_fails_tells_its_caller(start: Start, application: Path) -
     caller.wait_for("^hypercorn: ")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
+def test_certificates_are_read_before_root_is_given_up(application: Path) -> None:
+    code = (
+        "import os\n"
+        "from hypercorn.config import Config\n"
+        "from hypercorn.config.errors import TLSConfigError\n"
+        "from hypercorn.run import run\n"
+        "class Own(Config):\n"
+        "    def create_ssl_context(self):\n"
+        "        raise TLSConfigError(f'asked by user {os.geteuid()}')\n"
+        "config = Own()\n"
+        "config.application_path, config.bind = 'app:app', ['127.0.0.1:0']\n"
+        "config.certfile, config.user, config.group = 'own', 65534, 65534\n"
+        "raise SystemExit(run(config))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=application, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (3, "hypercorn: asked by user 0")
+
+
 def test_the_arbiter_stays_small() -> None:
     code = (
         "import sys, hypercorn.run\n"

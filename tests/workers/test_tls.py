@@ -560,6 +560,15 @@ class TestRenewal:
         assert "RuntimeError: vault is sealed" in caplog.records[0].getMessage()
         assert "gave no context" in caplog.records[1].getMessage()
 
+    def test_files_for_root_alone(self, pem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        # A file that is gone can be read by nobody; root, who may run this, reads all others.
+        with caplog.at_level("INFO", "hypercorn.error"):
+            TLSContexts(lambda: server_context(pem), (pem,)).tell_unreadable()
+            TLSContexts(lambda: server_context(pem), (pem, str(tmp_path / "key"))).tell_unreadable()
+        (line,) = (record.getMessage() for record in caplog.records)
+        assert str(tmp_path / "key") in line
+        assert "HUP" in line
+
     def test_a_hook_s_context_may_not_renegotiate_nor_compress(self, pem: str) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pem)
