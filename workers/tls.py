@@ -285,7 +285,7 @@ class TLSContexts:
         Raises:
             TLSConfigError: the context cannot be made. Whatever else `make` raises comes through too.
         """
-        self._make = make
+        self._make: Callable[[], object] = make
         self._files = tuple(files)
         # Taken before the files are read: a change in between is then seen as one.
         self._tried = self._seen = self._signature((None,) * len(self._files))
@@ -332,12 +332,16 @@ class TLSContexts:
         return True
 
     def _make_context(self) -> ssl.SSLContext:
-        context = self._make()
-        if context is None:
+        made = self._make()
+        if made is None:
             raise TLSConfigError("create_ssl_context gave no context for a listener that speaks TLS")
-        # Also for contexts that users make themselves; TLSLayer.send relies on one of them.
-        context.options |= _OPTIONS
-        return context
+        if not isinstance(made, ssl.SSLContext):
+            raise TLSConfigError(f"create_ssl_context gave {made!r}, which is not an ssl.SSLContext")
+        if made.protocol is ssl.PROTOCOL_TLS_CLIENT:
+            raise TLSConfigError("create_ssl_context gave a context for clients: use ssl.Purpose.CLIENT_AUTH")
+        # Also for contexts that users make themselves; TLSLayer.encrypt relies on one of them.
+        made.options |= _OPTIONS
+        return made
 
     def _complain(self, error: Exception) -> None:
         complaint = (

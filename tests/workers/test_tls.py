@@ -560,6 +560,11 @@ class TestRenewal:
         assert "RuntimeError: vault is sealed" in caplog.records[0].getMessage()
         assert "gave no context" in caplog.records[1].getMessage()
 
+    @pytest.mark.parametrize("made", [ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "context"])
+    def test_what_a_hook_may_not_give(self, made: Any) -> None:
+        with pytest.raises(TLSConfigError, match="create_ssl_context gave"):
+            TLSContexts(lambda: made, ())
+
     def test_files_for_root_alone(self, pem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         # A file that is gone can be read by nobody; root, who may run this, reads all others.
         with caplog.at_level("INFO", "hypercorn.error"):
