@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from typing import Self
 
+    from .tls import TLSSettings
+
 FilePath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _BINDS = ("bind", "insecure_bind", "quic_bind")
@@ -175,10 +177,16 @@ class Config(Options):
         return self.certfile is not None
 
     def create_ssl_context(self) -> SSLContext | None:
-        """The context for TLS listeners, None without TLS. Reads the files."""
+        """The context for TLS listeners, None without TLS. Reads the files.
+
+        Raises:
+            ConfigError: a setting of TLS has a value of the wrong type.
+            TLSConfigError: a file or a setting cannot be used.
+        """
         from .tls import create_ssl_context
 
-        return create_ssl_context(self)
+        values = {name: self._converted(name) for name, option in TABLE.items() if option.group == "TLS"}
+        return create_ssl_context(cast("TLSSettings", types.SimpleNamespace(**values)))
 
     def create_sockets(self) -> Sockets:
         """Bind to all addresses, without listening yet; with TLS on, `bind` is for TLS and the other two count.

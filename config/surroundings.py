@@ -46,7 +46,7 @@ def _tls_mistakes(config: Config, settings: Settings) -> list[Mistake]:
     from .tls import create_ssl_context
 
     try:
-        create_ssl_context(config)
+        create_ssl_context(settings)
     except TLSConfigError as error:
         return [Mistake("TLS", str(error))]
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import ssl
 import weakref
@@ -14,6 +15,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from hypercorn.config import Config
 from hypercorn.config.errors import TLSConfigError
 from hypercorn.config.tls import create_ssl_context, own_certificate, watched_files
 
@@ -96,6 +98,21 @@ def shown_to(context: ssl.SSLContext, name: str | None, authority: trustme.CA) -
     return {str(value) for _, value in certificate["subjectAltName"]}  # type: ignore[misc, arg-type]
 
 
+def chosen_of(context: ssl.SSLContext, offered: list[str]) -> str | None:
+    """The protocol that is agreed on with a client that offers these."""
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname = False
+    client_context.verify_mode = ssl.CERT_NONE
+    client_context.set_alpn_protocols(offered)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return server.selected_alpn_protocol()
+
+
 class TestContext:
     def test_no_certificate_means_no_tls(self) -> None:
         assert create_ssl_context(Chosen()) is None
@@ -116,6 +133,19 @@ class TestContext:
 
     def test_encrypted_key(self, files: Files) -> None:
         assert create_ssl_context(Chosen(files.certificate, files.encrypted, "secret"))
+
+    def test_settings_as_users_write_them(self, files: Files, other: Files, authority: trustme.CA) -> None:
+        config = Config.from_mapping(
+            certfile=Path(files.both),
+            alpn_protocols="http/1.1",
+            tls_minimum_version=1.3,
+            sni_certificates={"other.test": Path(other.both)},
+        )
+        context = config.create_ssl_context()
+        assert context is not None
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_3
+        assert shown_to(context, "other.test", authority) == {"other.test", "*.sub.test"}
+        assert chosen_of(context, ["h2", "http/1.1"]) == "http/1.1"
 
     def test_settings_reach_openssl(self, files: Files) -> None:
         context = create_ssl_context(
