@@ -26,4 +26,11 @@ class ConfigError(ValueError):
 
 
 class TLSConfigError(ValueError):
-    """A TLS setting or one of its files cannot be used; the text is one sentence that names it."""
+    """A TLS setting or one of its files cannot be used; the text is one sentence that names it.
+
+    `setting` is the one that is wrong, "" if that is not known.
+    """
+
+    def __init__(self, text: str, setting: str = "") -> None:
+        super().__init__(text)
+        self.setting = setting

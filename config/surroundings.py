@@ -48,5 +48,5 @@ def _tls_mistakes(config: Config, settings: Settings) -> list[Mistake]:
     try:
         create_ssl_context(settings)
     except TLSConfigError as error:
-        return [Mistake("TLS", str(error))]
+        return [Mistake(config.source_of(error.setting) if error.setting else "TLS", str(error))]
     return []

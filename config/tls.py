@@ -68,14 +68,16 @@ def create_ssl_context(settings: TLSSettings) -> ssl.SSLContext | None:
     """
     if settings.certfile is None:
         if settings.keyfile is not None:
-            raise TLSConfigError(f"keyfile {settings.keyfile!r} is set, but certfile is not")
+            raise TLSConfigError(f"keyfile {settings.keyfile!r} is set, but certfile is not", "keyfile")
         if settings.sni_certificates:
-            raise TLSConfigError("sni_certificates is set, but certfile, for all other names, is not")
+            raise TLSConfigError(
+                "sni_certificates is set, but certfile, for all other names, is not", "sni_certificates"
+            )
         return None
     context = _create(settings, settings.certfile, settings.keyfile, settings.keyfile_password)
     if settings.sni_certificates:
         by_name = {
-            _normalised(name): _create(settings, *_certificate_files(name, files))
+            _normalised(name): _create_for_name(settings, name, files)
             for name, files in settings.sni_certificates.items()
         }
         _choose_by_name(context, by_name)
@@ -113,20 +115,37 @@ def _create(
     return context
 
 
+def _create_for_name(settings: TLSSettings, name: str, files: Sequence[str]) -> ssl.SSLContext:
+    certificate = _certificate_files(name, files)
+    try:
+        return _create(settings, *certificate)
+    except TLSConfigError as error:
+        raise TLSConfigError(f"sni_certificates {name!r}: {error}", "sni_certificates") from error.__cause__
+
+
 def _set_protocols(context: ssl.SSLContext, settings: TLSSettings) -> None:
     version = _VERSIONS.get(str(settings.tls_minimum_version))
     if version is None:
-        raise TLSConfigError(f"tls_minimum_version {settings.tls_minimum_version!r} is not one of 1.2, 1.3")
+        raise TLSConfigError(
+            f"tls_minimum_version {settings.tls_minimum_version!r} is not one of 1.2, 1.3",
+            "tls_minimum_version",
+        )
     context.minimum_version = version
     try:
         context.set_ciphers(settings.ciphers)
     except ssl.SSLError:
-        raise TLSConfigError(f"ciphers {settings.ciphers!r} selects no cipher that OpenSSL knows") from None
+        raise TLSConfigError(
+            f"ciphers {settings.ciphers!r} selects no cipher that OpenSSL knows", "ciphers"
+        ) from None
     if settings.alpn_protocols:
         try:
             context.set_alpn_protocols(list(settings.alpn_protocols))
         except (ssl.SSLError, ValueError):
-            raise TLSConfigError(f"alpn_protocols {list(settings.alpn_protocols)!r} has a bad name") from None
+            raise TLSConfigError(
+                f"alpn_protocols {list(settings.alpn_protocols)!r} has a bad name: 1 to 255 letters of ASCII "
+                "are wanted",
+                "alpn_protocols",
+            ) from None
 
 
 def _set_verification(context: ssl.SSLContext, settings: TLSSettings) -> None:
@@ -136,14 +155,14 @@ def _set_verification(context: ssl.SSLContext, settings: TLSSettings) -> None:
         if settings.verify_flags is not None:
             context.verify_flags = checks.verify_flags(settings.verify_flags)
     except ValueError as error:
-        raise TLSConfigError(f"verify_mode and verify_flags: {error}") from None
+        raise TLSConfigError(f"verify_mode and verify_flags: {error}", "verify_mode") from None
     if settings.ca_certs is not None:
         _read(settings.ca_certs, "ca_certs")
         try:
             context.load_verify_locations(cafile=settings.ca_certs)
         except ssl.SSLError:
             raise TLSConfigError(
-                f"ca_certs {settings.ca_certs!r} is not a PEM file of certificates"
+                f"ca_certs {settings.ca_certs!r} is not a PEM file of certificates", "ca_certs"
             ) from None
 
 
@@ -152,12 +171,13 @@ def _load_certificate(
 ) -> None:
     chain = _read(certfile, "certfile")
     if _CERTIFICATE.search(chain) is None:
-        raise TLSConfigError(f"certfile {certfile!r} holds no certificate in PEM form")
+        raise TLSConfigError(f"certfile {certfile!r} holds no certificate in PEM form", "certfile")
     key = chain if keyfile is None else _read(keyfile, "keyfile")
     key_path = certfile if keyfile is None else keyfile
+    key_setting = "certfile" if keyfile is None else "keyfile"
     if _PRIVATE_KEY.search(key) is None:
         hint = "; keyfile is not set" if keyfile is None else " in PEM form"
-        raise TLSConfigError(f"{key_path!r} holds no private key{hint}")
+        raise TLSConfigError(f"{key_path!r} holds no private key{hint}", key_setting)
 
     asked = False
 
@@ -166,7 +186,7 @@ def _load_certificate(
         asked = True
         if password is None:
             raise TLSConfigError(
-                f"the private key in {key_path!r} is encrypted, and no password for it is set"
+                f"the private key in {key_path!r} is encrypted, and no password for it is set", key_setting
             )
         return password
 
@@ -175,25 +195,26 @@ def _load_certificate(
     except TLSConfigError:
         raise
     except (ssl.SSLError, OSError, ValueError) as error:
-        _explain(error, certfile, key_path, chain, asked)
+        _explain(error, certfile, keyfile, chain, asked)
     if (shown := _first_certificate(chain)) is not None:
         _own_certificates[context] = shown
 
 
-def _explain(error: Exception, certfile: str, key_path: str, chain: bytes, asked: bool) -> NoReturn:
+def _explain(error: Exception, certfile: str, keyfile: str | None, chain: bytes, asked: bool) -> NoReturn:
     reason = getattr(error, "reason", None)
+    key_path, setting = (certfile, "certfile") if keyfile is None else (keyfile, "keyfile")
     if reason == "KEY_VALUES_MISMATCH":
-        raise TLSConfigError(
-            f"the private key in {key_path!r} does not belong to the certificate in {certfile!r}"
-        ) from error
-    if _first_certificate(chain) is None:
-        raise TLSConfigError(f"the certificate in {certfile!r} is damaged") from error
-    if asked:
-        raise TLSConfigError(f"the password for the private key in {key_path!r} is wrong") from error
-    if reason is not None:  # for example EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK
-        text = str(reason).replace("_", " ").lower()
-        raise TLSConfigError(f"OpenSSL refuses {certfile!r} with {key_path!r}: {text}") from error
-    raise TLSConfigError(f"the private key in {key_path!r} is damaged") from error
+        text = f"the private key in {key_path!r} does not belong to the certificate in {certfile!r}"
+    elif _first_certificate(chain) is None:
+        text, setting = f"the certificate in {certfile!r} is damaged", "certfile"
+    elif asked:
+        text, setting = f"the password for the private key in {key_path!r} is wrong", "keyfile_password"
+    elif reason is not None:  # for example EE_KEY_TOO_SMALL, CA_MD_TOO_WEAK
+        words = str(reason).replace("_", " ").lower()
+        text, setting = f"OpenSSL refuses {certfile!r} with {key_path!r}: {words}", "certfile"
+    else:
+        text = f"the private key in {key_path!r} is damaged"
+    raise TLSConfigError(text, setting) from error
 
 
 def _first_certificate(chain: bytes) -> str | None:
@@ -214,12 +235,14 @@ def _read(path: str, setting: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise TLSConfigError(f"{setting} {path!r} cannot be read: {error.strerror}") from error
+        raise TLSConfigError(f"{setting} {path!r} cannot be read: {error.strerror}", setting) from error
 
 
 def _certificate_files(name: str, files: Sequence[str]) -> tuple[str, str | None, str | None]:
     if isinstance(files, str) or not 1 <= len(files) <= 3:
-        raise TLSConfigError(f"sni_certificates {name!r} wants certfile, keyfile and perhaps a password")
+        raise TLSConfigError(
+            f"sni_certificates {name!r} wants certfile, keyfile and perhaps a password", "sni_certificates"
+        )
     certfile, keyfile, password = (*files, None, None)[:3]
     return str(certfile), keyfile, password
 
@@ -230,9 +253,11 @@ def _normalised(name: str) -> str:
     try:
         plain = plain.rstrip(".").encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise TLSConfigError(f"sni_certificates {name!r} is not a host name") from None
+        raise TLSConfigError(f"sni_certificates {name!r} is not a host name", "sni_certificates") from None
     if not plain or "*" in plain:
-        raise TLSConfigError(f"sni_certificates {name!r} is neither a host name nor *. and a host name")
+        raise TLSConfigError(
+            f"sni_certificates {name!r} is neither a host name nor *. and a host name", "sni_certificates"
+        )
     return wildcard + plain
 
 

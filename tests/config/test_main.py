@@ -100,10 +100,13 @@ def test_help(command: Command) -> None:
         ),
         (["--app-dir", "no", "good:app"], "--app-dir: there is no directory 'no'"),
         (["--reload", "--reload-dir", "no", "good:app"], "--reload-dir: there is no directory 'no'"),
-        (["--certfile", "no", "good:app"], "TLS: certfile 'no' cannot be read: No such file or directory"),
+        (
+            ["--certfile", "no", "good:app"],
+            "--certfile: certfile 'no' cannot be read: No such file or directory",
+        ),
         (
             ["--certfile", "no", "--check-config", "good:app"],
-            "TLS: certfile 'no' cannot be read: No such file or directory",
+            "--certfile: certfile 'no' cannot be read: No such file or directory",
         ),
     ],
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from ssl import SSLContext
+from typing import Any
 
 import pytest
+import trustme
 
 from hypercorn.config import Config, ConfigError
 from hypercorn.config.surroundings import enter
@@ -37,8 +39,27 @@ def test_every_mistake_is_told_with_its_source() -> None:
     assert [str(mistake) for mistake in caught.value.mistakes] == [
         "app_dir: there is no directory 'a'",
         "reload_dirs: there is no directory 'b'",
-        "TLS: certfile 'c' cannot be read: No such file or directory",
+        "certfile: certfile 'c' cannot be read: No such file or directory",
     ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "source"),
+    [
+        ({"keyfile": "nowhere"}, "keyfile"),
+        ({"ca_certs": "nowhere"}, "ca_certs"),
+        ({"ciphers": "none such"}, "ciphers"),
+        ({"alpn_protocols": [""]}, "alpn_protocols"),
+        ({"sni_certificates": {"a.test": ["nowhere"]}}, "sni_certificates: sni_certificates 'a.test'"),
+        ({"sni_certificates": {"*": ["pem"]}}, "sni_certificates"),
+    ],
+)
+def test_a_mistake_of_tls_is_told_with_its_source(here: Path, wrong: dict[str, Any], source: str) -> None:
+    trustme.CA().issue_cert("example.test").private_key_and_cert_chain_pem.write_to_path(str(here / "pem"))
+    with pytest.raises(ConfigError) as caught:
+        entered(Config.from_mapping(certfile="pem", **wrong))
+    [mistake] = caught.value.mistakes
+    assert str(mistake).startswith(f"{source}: ")
 
 
 def test_a_directory_that_cannot_be_entered(here: Path) -> None:
