@@ -176,6 +176,11 @@ class Config(Options):
         """Whether `bind` speaks TLS."""
         return self.certfile is not None
 
+    @property
+    def has_own_ssl_context(self) -> bool:
+        """Whether a subclass makes the context; what it makes of the settings is its affair."""
+        return type(self).create_ssl_context is not Config.create_ssl_context
+
     def create_ssl_context(self) -> SSLContext | None:
         """The context for TLS listeners, None without TLS. Reads the files.
 
@@ -307,6 +312,9 @@ class Config(Options):
                 for name in ("keyfile", "sni_certificates")
                 if getattr(self, name)
             )
+        elif values.get("verify_mode") and self.ca_certs is None and not self.has_own_ssl_context:
+            text = "ca_certs is missing beside it: no certificate of a client could be believed"
+            mistakes.append(Mistake(self.source_of("verify_mode"), text))
         self._warn_of_unknown_names()
         if mistakes:
             raise ConfigError(mistakes)

@@ -83,7 +83,10 @@ def without_effect(settings: Settings) -> list[str]:
             sentences.append(f"--{name} has no effect on the workers: only root can change to another {name}")
     if settings.root_path and not settings.root_path.startswith("/"):
         sentences.append(f"--root-path {settings.root_path!r} does not begin with /, as paths do")
-    if not settings.ssl_enabled:
+    if settings.ssl_enabled:
+        if settings.ca_certs and not settings.verify_mode and not settings.config.has_own_ssl_context:
+            sentences.append("--ca-certs has no effect: --verify-mode does not ask for certificates")
+    else:
         sentences.extend(
             f"{option.flag} has no effect: without --certfile, --bind is in clear text"
             for name, option in TABLE.items()

@@ -40,7 +40,7 @@ def enter(config: Config, settings: Settings) -> None:
 
 def _tls_mistakes(config: Config, settings: Settings) -> list[Mistake]:
     # A context of the program's own is made where it is used, and only there.
-    if not settings.ssl_enabled or type(config).create_ssl_context is not Config.create_ssl_context:
+    if not settings.ssl_enabled or config.has_own_ssl_context:
         return []
     from .errors import TLSConfigError
     from .tls import create_ssl_context

@@ -415,6 +415,20 @@ def test_mistakes_in_certificates_by_name(given: object) -> None:
     )
 
 
+def test_asking_for_certificates_needs_an_authority() -> None:
+    class Own(Config):
+        def create_ssl_context(self) -> ssl.SSLContext | None:
+            raise AssertionError("made where it is used")
+
+    given = {"certfile": "c", "verify_mode": "CERT_REQUIRED"}
+    [told] = mistakes_of(Config.from_mapping(given))
+    assert told.startswith("verify_mode: ca_certs is missing beside it")
+    Own.from_mapping(given).resolve()
+    Config.from_mapping(given, ca_certs="a").resolve()
+    Config.from_mapping(given, verify_mode="CERT_NONE").resolve()
+    Config.from_mapping(verify_mode="CERT_REQUIRED").resolve()
+
+
 def test_every_mistake_is_told_with_where_it_was_made(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('workers = "x"\nbacklog = 1\nbind = ["ok:1", "bad:"]\n')
     config = Config.from_toml(tmp_path / "c.toml")
@@ -492,6 +506,12 @@ def test_settings_without_effect_are_named() -> None:
         "--insecure-bind has no effect: without --certfile, --bind is in clear text",
     ]
     config.certfile = "c"
+    assert len(without_effect(config.resolve())) == 1
+    config.ca_certs = "a"
+    assert "--ca-certs has no effect: --verify-mode does not ask for certificates" in without_effect(
+        config.resolve()
+    )
+    config.verify_mode = ssl.CERT_REQUIRED
     assert len(without_effect(config.resolve())) == 1
 
 
