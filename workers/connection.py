@@ -170,6 +170,7 @@ class Connection(Transport):
         self._eof = True
         self._set_reading(False)
         if self.tls is not None and not self.tls.handshake_done:
+            logger.debug("TLS with %s failed: the peer has left in the handshake", self.client)
             self.abort()
             return
         for exchange in list(self.exchanges.values()):

@@ -259,7 +259,7 @@ class Transport:
             self._set_write_deadline(now)
             self._update_deadline()
             return
-        if self.tls is not None and not self.tls.handshake_done:
+        if self.tls is not None and not self.tls.handshake_done and not self.is_lingering:
             logger.debug("TLS handshake with %s timed out", self.client)
         self.abort()
 

@@ -117,6 +117,31 @@ def test_plain_http_on_the_tls_port(serve: Serve, pem: str, caplog: pytest.LogCa
     assert "http request" in line.message
 
 
+def test_a_client_that_leaves_in_the_handshake(
+    serve: Serve, pem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(hello, certfile=pem, loglevel="debug")
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"), dial(server) as sock:
+        sock.sendall(b"\x16\x03\x01\x02\x00\x01")
+        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(1) == b""
+    (line,) = [record for record in caplog.records if "TLS" in record.message]
+    assert (line.levelname, line.exc_info) == ("DEBUG", None)
+    assert "left" in line.message
+
+
+def test_a_failed_handshake_is_said_once(serve: Serve, pem: str, caplog: pytest.LogCaptureFixture) -> None:
+    server = serve(hello, certfile=pem, loglevel="debug", graceful_timeout=30.0)
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"), dial(server) as sock:
+        sock.sendall(b"\0" * 100)
+        assert sock.recv(1) == b""
+        # It stops once it has waited long enough for our end, which does not come.
+        server.close()
+    (line,) = [record.message for record in caplog.records if "TLS" in record.message]
+    assert "wrong version number" in line
+
+
 def test_tls_on_the_plain_port(serve: Serve, context: ssl.SSLContext) -> None:
     server = serve(hello)
     with dial(server) as sock, pytest.raises(ssl.SSLError):
