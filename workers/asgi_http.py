@@ -319,6 +319,8 @@ class ASGIExchange(HTTPExchange):
             piece = await runtime.run_in_thread(
                 lambda: os.pread(file.descriptor, min(FILE_PIECE, file.left), file.offset)
             )
+            if self.is_closed:
+                raise ClientDisconnected  # what an engine is given now nobody takes, nor drops
             if not piece:
                 raise OSError(f"a file has become shorter while it was sent, by {file.left} bytes")
             file.offset += len(piece)

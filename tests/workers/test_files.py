@@ -152,6 +152,37 @@ class TestPathsend:
         assert client.response()[2] == LARGE
         assert not sent
 
+    def test_is_read_no_further_when_the_client_leaves(
+        self, serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        errors: list[OSError] = []
+        ended = threading.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            assert scope["type"] == "http"
+            try:
+                await asgi(path)(scope, receive, send)
+            except OSError as error:
+                errors.append(error)
+                raise
+            finally:
+                ended.set()
+
+        real = os.pread
+
+        def pread(*arguments: Any) -> bytes:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            monkeypatch.setattr(os, "pread", real)
+            return real(*arguments)
+
+        monkeypatch.setattr(os, "pread", pread)
+        server = serve(app)
+        client = server.connect()
+        client.send(GET)
+        assert ended.wait(10)
+        assert errors
+
     def test_empty(self, serve: Serve, path: Path) -> None:
         os.truncate(path, 0)
         client = serve(asgi(path, length(0))).connect()
