@@ -11,7 +11,7 @@ import os
 from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from ..protocols.engine import LocalProtocolError
 from ..protocols.events import Fields, Request
@@ -40,6 +40,9 @@ FILE_PIECE = 1 << 18
 #: How much one response may send before others get their turn: a peer that reads as fast as the application sends,
 #: or content that is dropped (HEAD), never makes `send()` wait.
 TURN_SIZE = 1 << 18
+#: What is not encoded in the path of a push, beside letters and digits. The specification wants it decoded; those who
+#: give it encoded, or with a query, mean what they write.
+_IN_TARGETS = "/?%:@!$&'()*+,;=-._~"
 
 
 #: The extensions of every HTTP scope; HTTP/2 has more.
@@ -330,15 +333,17 @@ class ASGIExchange(HTTPExchange):
     async def _send_extension(self, kind: str, message: Message) -> None:
         connection = self._connection
         now = monotonic()
-        if kind == "http.response.early_hint" and self._state is HEAD:
+        if kind == "http.response.early_hint" and self._state in (HEAD, BODY):
             links = [
                 (b"link", as_bytes(link, "a link of http.response.early_hint"))
                 for link in message.get("links", ())
             ]
-            connection.engine.send_informational(self._stream_id, 103, links)
-            connection.settle(now)
+            # The specification names the time behind the head, too, when it is too late for a hint: may be ignored.
+            if self._state is HEAD:
+                connection.engine.send_informational(self._stream_id, 103, links)
+                connection.settle(now)
         elif kind == "http.response.push" and self._multiplexed is not None and self._state in (HEAD, BODY):
-            path = str(message.get("path")).encode()
+            path = quote(str(message.get("path")), _IN_TARGETS).encode("ascii")
             fields = as_fields(message.get("headers", ()), "the headers of http.response.push")
             self._multiplexed.push(self._stream_id, "GET", path, fields, now)
             connection.settle(now)

@@ -30,7 +30,7 @@ async def app(
     extensions = ",".join(sorted(scope["extensions"])).encode()
     fields = [(b"x-version", scope["http_version"].encode()), (b"x-extensions", extensions)]
     if scope["path"] == "/push":
-        await send({"type": "http.response.push", "path": "/push", "headers": []})
+        await send({"type": "http.response.push", "path": "/pushed é?a=%41", "headers": []})
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     while scope["path"] == "/endless":
         await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})

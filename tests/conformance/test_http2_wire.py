@@ -844,7 +844,7 @@ def test_push_is_offered_where_it_is_possible(scheme: str, server: Server) -> No
         peer.headers(1, [GET[0], GET[1], (":path", "/push"), GET[3]])
         kind, _, found, payload = peer.until(lambda kind, flags: kind in (PUSH_PROMISE, HEADERS))
         assert (kind, found, payload[:4]) == (PUSH_PROMISE, 1, number(2))
-        assert peer.promised(payload)[":path"] == "/push"
+        assert peer.promised(payload)[":path"] == "/pushed%20%C3%A9?a=%41"
         offered: dict[int, bool] = {}
         while len(offered) < 2:
             _, _, found, _ = peer.until(lambda kind, flags: kind == HEADERS)

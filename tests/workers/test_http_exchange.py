@@ -106,6 +106,19 @@ def test_no_continue_when_the_application_does_not_read(serve: Serve) -> None:
     assert client.rest() == b""
 
 
+def test_an_early_hint_behind_the_head_does_no_harm(serve: Serve) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.early_hint", "links": [b"</a>; rel=preload"]})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    client = serve(app).connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    status, _, body = client.response()
+    assert (status, body) == (200, b"hello")
+
+
 START = {"type": "http.response.start", "status": 200}
 
 
