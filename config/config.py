@@ -306,19 +306,29 @@ class Config(Options):
                     values[name] = tuple(parse_bind(text) for text in values[name])
             except ValueError as error:
                 mistakes.append(Mistake(self.source_of(name), str(error)))
-        if self.certfile is None:
-            mistakes.extend(
-                Mistake(self.source_of(name), "certfile is missing beside it")
-                for name in ("keyfile", "sni_certificates")
-                if getattr(self, name)
-            )
-        elif values.get("verify_mode") and self.ca_certs is None and not self.has_own_ssl_context:
-            text = "ca_certs is missing beside it: no certificate of a client could be believed"
-            mistakes.append(Mistake(self.source_of("verify_mode"), text))
+        mistakes.extend(self._missing_beside(values))
         self._warn_of_unknown_names()
         if mistakes:
             raise ConfigError(mistakes)
         return Settings(self, self.ssl_enabled, values)
+
+    def _missing_beside(self, values: dict[str, Any]) -> list[Mistake]:
+        """What is set and cannot do anything without another setting."""
+        if self.certfile is None:
+            return [
+                Mistake(self.source_of(name), "certfile is missing beside it")
+                for name in ("keyfile", "sni_certificates")
+                if getattr(self, name)
+            ]
+        mode = values.get("verify_mode")
+        if (
+            mode is not None
+            and mode.name == "CERT_REQUIRED"
+            and not (self.ca_certs or self.has_own_ssl_context)
+        ):
+            text = "ca_certs is missing beside it: no certificate of a client could be believed"
+            return [Mistake(self.source_of("verify_mode"), text)]
+        return []
 
     def _warn_of_unknown_names(self) -> None:
         """Once each; `_unknown` holds a source and a name from a file or a mapping."""

@@ -86,6 +86,10 @@ def without_effect(settings: Settings) -> list[str]:
     if settings.ssl_enabled:
         if settings.ca_certs and not settings.verify_mode and not settings.config.has_own_ssl_context:
             sentences.append("--ca-certs has no effect: --verify-mode does not ask for certificates")
+        elif settings.verify_mode and not settings.ca_certs and not settings.config.has_own_ssl_context:
+            sentences.append(
+                "--verify-mode lets no client with a certificate in: --ca-certs is missing beside it"
+            )
     else:
         sentences.extend(
             f"{option.flag} has no effect: without --certfile, --bind is in clear text"

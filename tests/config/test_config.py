@@ -427,6 +427,9 @@ def test_asking_for_certificates_needs_an_authority() -> None:
     Config.from_mapping(given, ca_certs="a").resolve()
     Config.from_mapping(given, verify_mode="CERT_NONE").resolve()
     Config.from_mapping(verify_mode="CERT_REQUIRED").resolve()
+    # Clients that have none are served, as they were by Hypercorn.
+    [told] = without_effect(Config.from_mapping(given, verify_mode="CERT_OPTIONAL").resolve())
+    assert told.startswith("--verify-mode lets no client with a certificate in")
 
 
 def test_every_mistake_is_told_with_where_it_was_made(tmp_path: Path) -> None:
