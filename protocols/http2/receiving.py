@@ -309,8 +309,8 @@ class ReceivingSide(ControlFrames):
             raise StreamFault(stream_id, REFUSED_STREAM, "too many streams, or draining")
         elif end_stream and head.content_length:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
-        elif head.method == "CONNECT" and (head.protocol is None or head.protocol.lower() != b"websocket"):
-            self._answer(stream_id, 501, "CONNECT to anything but a WebSocket", head, end_stream)
+        elif head.not_implemented is not None:
+            self._answer(stream_id, 501, head.not_implemented, head, end_stream)
         else:
             self._open_stream(stream_id, head, end_stream, dependency)
 

@@ -34,6 +34,7 @@ class RequestHead:
         expects_continue: `Expect: 100-continue` was sent.
         protocol: `:protocol` of an extended CONNECT (RFC 8441), else None.
         priority: urgency and incremental of the `priority` field (RFC 9218), or None.
+        not_implemented: why the answer is 501 without asking an application, or None.
     """
 
     __slots__ = (
@@ -41,6 +42,7 @@ class RequestHead:
         "expects_continue",
         "fields",
         "method",
+        "not_implemented",
         "priority",
         "protocol",
         "query",
@@ -56,6 +58,7 @@ class RequestHead:
         self.expects_continue = False
         self.protocol: bytes | None = None
         self.priority: tuple[int, bool] | None = None
+        self.not_implemented: str | None = None
 
     def with_target(self, raw_path: bytes, query: bytes) -> RequestHead:
         """The same request for another target."""
@@ -64,6 +67,7 @@ class RequestHead:
         head.expects_continue = self.expects_continue
         head.protocol = self.protocol
         head.priority = self.priority
+        head.not_implemented = self.not_implemented
         return head
 
 
@@ -85,6 +89,7 @@ def read_request(received: list[Field]) -> RequestHead:
         fields += regular
     head = RequestHead(method, raw_path, query, fields)
     head.protocol = pseudo.get(b":protocol")
+    head.not_implemented = _not_implemented(head)
     if specials:
         _apply(specials, head)
     return head
@@ -167,8 +172,17 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[str, bytes, bytes]:
     scheme = pseudo.get(b":scheme")
     if not scheme or scheme.translate(None, _IN_SCHEME):
         raise MalformedMessage("missing or invalid :scheme")
-    name = method.decode("ascii").upper()
+    name = method.decode("ascii")
     return name, *split_target(pseudo.get(b":path", b""), name)
+
+
+def _not_implemented(head: RequestHead) -> str | None:
+    if head.method == "CONNECT" and (head.protocol is None or head.protocol.lower() != b"websocket"):
+        return "CONNECT to anything but a WebSocket"
+    if head.method != head.method.upper():
+        # Methods are case-sensitive (RFC 9110 §9.1): "get" is not GET, and nobody has registered it.
+        return "the method has lower-case letters, so it is none that is known (RFC 9110 §9.1)"
+    return None
 
 
 def split_target(target: bytes, method: str) -> tuple[bytes, bytes]:

@@ -114,7 +114,7 @@ def test_a_request(peer: Any) -> None:
         peer.headers(
             1,
             [
-                (":method", "get"),
+                (":method", "GET"),
                 (":path", "/a%20b/?x=1?y"),
                 (":authority", "example.org:8000"),
                 (":scheme", "http"),
@@ -264,6 +264,17 @@ def test_an_unknown_protocol_is_not_implemented(peer: Any) -> None:
     (event,) = peer.events()
     assert isinstance(event, Refused)
     assert event.status == 501
+
+
+@pytest.mark.parametrize("method", ["get", "Get"])
+def test_a_method_in_lower_case_is_not_the_one_in_upper_case(method: str, peer: Any) -> None:
+    for stream_id, path in ((1, "/a"), (3, "/b")):
+        fields = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "example.org")]
+        peer.send(peer.headers(stream_id, fields, "END_STREAM"))
+        (event,) = peer.events()
+        assert isinstance(event, Refused)
+        assert (event.status, event.method) == (501, method)
+        peer.expect_alive()
 
 
 def test_a_websocket_tunnel(peer: Any) -> None:
