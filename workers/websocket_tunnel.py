@@ -91,7 +91,8 @@ class WebSocketTunnel:
         #: The application has been told.
         self._end: Close | None = None
         self._drain_code = 0
-        self._peer_left = False
+        #: In HTTP/2 the peer may end its side with the request itself; in HTTP/1.1 only the request ends so.
+        self._peer_left = request.end_stream and request.http_version == "2"
         self._receivable: Signal | None = None
         self._sendable: Signal | None = None
         self.is_closed = False

@@ -575,7 +575,7 @@ def test_a_line_at_the_handshake_and_one_at_the_end(serve: Serve, ws_connect: Co
 class HTTP2WebSocket:
     """A WebSocket of h2 and wsproto on one stream (RFC 8441), blocking."""
 
-    def __init__(self, sock: socket.socket, *fields: tuple[str, str], protocol: str = "websocket") -> None:
+    def __init__(self, sock: socket.socket, *fields: tuple[str, str], end_stream: bool = False) -> None:
         self.sock = sock
         self.events: list[Any] = []
         self.http2 = H2Connection()
@@ -585,13 +585,13 @@ class HTTP2WebSocket:
         self.stream_id = self.http2.get_next_available_stream_id()
         head = [
             (":method", "CONNECT"),
-            (":protocol", protocol),
+            (":protocol", "websocket"),
             (":scheme", "http"),
             (":path", "/path"),
             (":authority", "x"),
             ("sec-websocket-version", "13"),
         ]
-        self.http2.send_headers(self.stream_id, [*head, *fields])
+        self.http2.send_headers(self.stream_id, [*head, *fields], end_stream=end_stream)
         self.flush()
         self.head = dict(self.wait(ResponseReceived).headers)
         self.ws = Connection(ConnectionType.CLIENT)
@@ -684,6 +684,15 @@ def test_http2_reset_by_the_client(serve: Serve) -> None:
     client = HTTP2WebSocket(serve(app).connect().sock)
     client.http2.reset_stream(client.stream_id)
     client.flush()
+    assert app.ended.wait(10)
+    assert app.messages == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
+def test_http2_a_request_that_is_the_end_of_its_side(serve: Serve) -> None:
+    app = Recorder()
+    client = HTTP2WebSocket(serve(app).connect().sock, end_stream=True)
+    assert client.head[b":status"] == b"200"
+    client.wait(StreamEnded)
     assert app.ended.wait(10)
     assert app.messages == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
 
