@@ -370,6 +370,10 @@ class ASGIExchange(HTTPExchange):
         self._complete(now)
 
     def _response_over(self) -> None:
+        if self.is_closed:
+            self._chunks = (
+                None  # `receive()` says only "disconnect" now, and the application may run for long
+            )
         # Tasks of the application other than the one that runs the exchange may be waiting, too.
         self._wake_receiver()
         self.writable()
