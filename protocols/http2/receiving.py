@@ -151,6 +151,8 @@ class ReceivingSide(ControlFrames):
                     self._on_extension(kind, stream_id & 0x7FFFFFFF, data[start:stop])
             except StreamFault as fault:
                 self._punish_stream(fault)
+        if pos and self._block is None:
+            self._block_deadline = NEVER  # what is incomplete now has begun with this read
         return pos
 
     # ---- DATA
@@ -283,6 +285,7 @@ class ReceivingSide(ControlFrames):
         if flags & END_HEADERS:
             self._block = None
             self._expected_frame = None
+            self._block_deadline = NEVER
             self._on_block(block.flags, stream_id, b"".join(block.parts), block.dependency)
 
     def _on_block(self, flags: int, stream_id: int, block: bytes, dependency: Dependency | None) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
+    Frame,
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
@@ -352,6 +353,29 @@ def test_a_header_block_must_come_in_time(part: bytes, peer: Any) -> None:
     peer.wait(2.1)
     assert peer.engine.closing is Closing.AFTER_FLUSH
     assert [type(event) for event in peer.events()] == [StreamClosed]
+
+
+@pytest.mark.parametrize("is_continued", [False, True])
+def test_reads_that_all_end_within_a_frame(is_continued: bool, connect: Any) -> None:
+    """A busy peer, of which no read ends where a frame does: each head comes in time."""
+    peer = connect(header_timeout=5.0)
+    heads = b""
+    for stream_id in range(1, 41, 2):
+        block = peer.block(GET)
+        if is_continued:
+            frames: list[Frame] = [
+                HeadersFrame(stream_id, block[:2], flags=["END_STREAM"]),
+                ContinuationFrame(stream_id, block[2:], flags=["END_HEADERS"]),
+            ]
+        else:
+            frames = [HeadersFrame(stream_id, block, flags=["END_STREAM", "END_HEADERS"])]
+        head = b"".join(frame.serialize() for frame in frames)
+        peer.send_bytes(heads + head[:-1])
+        heads = head[-1:]
+        peer.wait(1.0)
+    peer.send_bytes(heads)
+    assert len(peer.requests()) == 20
+    peer.expect_alive()
 
 
 def test_slow_data_may_take_its_time(peer: Any) -> None:
