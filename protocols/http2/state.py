@@ -36,12 +36,14 @@ class ConnectionState:
         "_drain_limit",
         "_encoder",
         "_frames",
+        "_full_window",
         "_idle_deadline",
         "_is_over",
         "_is_writable",
         "_last_stream_id",
         "_leftover_deadline",
         "_leftovers",
+        "_max_unread",
         "_now",
         "_outputs",
         "_parameters",
@@ -97,6 +99,8 @@ class ConnectionState:
         self._peer_window: int = DEFAULT_WINDOW
         self._send_window: int = DEFAULT_WINDOW
         self._receive_window: int = max(DEFAULT_WINDOW, parameters.initial_connection_window_size)
+        self._full_window = self._receive_window
+        self._max_unread = max(parameters.max_unread_size, self._full_window)
         self._unread: int = 0
         self._unsent: int = 0
         self._resets = Allowance(parameters.max_resets, now)
@@ -274,11 +278,7 @@ class ConnectionState:
 
         In steps of half a window, so that an upload costs two small frames per window.
         """
-        parameters = self._parameters
-        target = min(
-            max(DEFAULT_WINDOW, parameters.initial_connection_window_size),
-            parameters.max_unread_size - self._unread,
-        )
+        target = min(self._full_window, self._max_unread - self._unread)
         missing = target - self._receive_window
         if missing * 2 >= target and missing >= 1024 and not self._is_over:
             self._receive_window += missing

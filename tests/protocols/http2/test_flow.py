@@ -105,6 +105,21 @@ def test_unread_bytes_of_all_streams_are_bounded(connect: Any) -> None:
     assert updates(peer)[0] >= 2 * FRAME
 
 
+def test_a_large_connection_window_is_kept(connect: Any) -> None:
+    """One that is larger than what may be unread at most otherwise."""
+    size = 2 * 65536
+    peer = connect(
+        max_unread_size=32768, initial_connection_window_size=size, initial_stream_window_size=2 * size
+    )
+    peer.post(1)
+    window = size
+    for _ in range(16):
+        peer.data(1, b"x" * FRAME)
+        peer.engine.consume(1, FRAME, peer.now)
+        window += updates(peer).get(0, 0) - FRAME
+    assert window >= size // 2
+
+
 def test_a_small_window_counts_only_when_acknowledged(connect: Any) -> None:
     """RFC 9113 §6.9.2: until then the peer may use the default."""
     peer = connect(initial_stream_window_size=10)
