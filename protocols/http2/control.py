@@ -66,15 +66,22 @@ class ControlFrames(SendingSide):
         if stream_id > highest:
             raise ConnectionFault(PROTOCOL_ERROR, "frame on an idle stream")
 
+    def _fault(self, stream_id: int, code: int, reason: str) -> ConnectionFault | StreamFault:
+        """The fault of a stream; the connection's if it is idle: RST_STREAM would be wrong (RFC 9113 §6.4)."""
+        highest = self._last_stream_id if stream_id & 1 else self._last_push_id
+        if stream_id > highest:
+            return ConnectionFault(code, reason)
+        return StreamFault(stream_id, code, reason)
+
     def _on_priority(self, flags: int, stream_id: int, payload: bytes) -> None:
         if not stream_id:
             raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY on stream 0")
         self._spend_control()
         if len(payload) != 5:
-            raise StreamFault(stream_id, FRAME_SIZE_ERROR, "PRIORITY of wrong length")
+            raise self._fault(stream_id, FRAME_SIZE_ERROR, "PRIORITY of wrong length")
         dependency = read_dependency(payload)
         if dependency[0] == stream_id:
-            raise StreamFault(stream_id, PROTOCOL_ERROR, "stream that depends on itself")
+            raise self._fault(stream_id, PROTOCOL_ERROR, "stream that depends on itself")
         if stream_id in self._streams or stream_id > self._last_stream_id:
             self._scheduler.depend(stream_id, *dependency, self._streams)
 
@@ -211,8 +218,10 @@ class ControlFrames(SendingSide):
         self._spend_control()
         if kind != PRIORITY_UPDATE:
             return
-        if stream_id or len(payload) < 4:
-            raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream, or too short")
+        if stream_id:
+            raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream")
+        if len(payload) < 4:
+            raise ConnectionFault(FRAME_SIZE_ERROR, "PRIORITY_UPDATE too short")
         target = WORD.unpack_from(payload)[0] & 0x7FFFFFFF
         if not target or (not target & 1 and target > self._last_push_id):
             raise ConnectionFault(PROTOCOL_ERROR, "PRIORITY_UPDATE of a stream that cannot be")

@@ -217,7 +217,7 @@ class ReceivingSide(ControlFrames):
     def _on_unwanted_data(self, stream_id: int, stream: Stream | None) -> None:
         self._top_up()
         if stream is not None:
-            raise StreamFault(stream_id, STREAM_CLOSED, "DATA after END_STREAM")
+            raise _after_end(stream, "DATA after END_STREAM")
         self._check_not_idle(stream_id)
         if stream_id not in self._reset_by_us:
             raise ConnectionFault(STREAM_CLOSED, "DATA on a closed stream")
@@ -381,7 +381,7 @@ class ReceivingSide(ControlFrames):
     def _on_trailers(self, stream: Stream, block: bytes, end_stream: bool) -> None:
         received = self._blocks.decoder.decode(block, self._parameters.max_header_list_size)
         if stream.is_remote_closed:
-            raise StreamFault(stream.id, STREAM_CLOSED, "HEADERS after END_STREAM")
+            raise _after_end(stream, "HEADERS after END_STREAM")
         if not end_stream or self._blocks.decoder.is_oversized:
             raise StreamFault(stream.id, PROTOCOL_ERROR, "trailers without END_STREAM, or too large")
         try:
@@ -429,7 +429,16 @@ _HANDLERS: tuple[Handler, ...] = (
 )
 
 
+def _after_end(stream: Stream, reason: str) -> ConnectionFault | StreamFault:
+    """The fault of a frame on a stream that the peer has ended, or that was never its own (RFC 9113 §5.1)."""
+    if not stream.id & 1 and not stream.has_head:
+        return ConnectionFault(PROTOCOL_ERROR, "frame on a reserved stream")
+    return StreamFault(stream.id, STREAM_CLOSED, reason)
+
+
 def _without_padding(payload: bytes) -> bytes:
-    if not payload or payload[0] >= len(payload):
+    if not payload:
+        raise ConnectionFault(FRAME_SIZE_ERROR, "no padding length")
+    if payload[0] >= len(payload):
         raise ConnectionFault(PROTOCOL_ERROR, "more padding than payload")
     return payload[1 : len(payload) - payload[0]]

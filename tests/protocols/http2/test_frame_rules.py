@@ -63,6 +63,16 @@ def reset(peer: Any) -> None:
     peer.send(RstStreamFrame(1, error_code=8))
 
 
+def promised(peer: Any) -> None:
+    peer.get(1)
+    assert peer.engine.push(1, "GET", b"/pushed", [], peer.now) == 2
+
+
+def pushed(peer: Any) -> None:
+    promised(peer)
+    peer.engine.send_head(2, 200, [], peer.now)
+
+
 def nothing(peer: Any) -> None:
     return
 
@@ -146,7 +156,7 @@ CONNECTION_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
     ),
     "6.1 DATA on stream 0": (nothing, sends_raw(raw(0, 0, 0, b"test")), (PROTOCOL,)),
     "6.1 too much padding": (open_stream, sends_raw(raw(0, 8, 1, b"\x05test")), (PROTOCOL,)),
-    "6.1 padding without length": (open_stream, sends_raw(raw(0, 8, 1, b"")), (PROTOCOL,)),
+    "6.1 padding without length": (open_stream, sends_raw(raw(0, 8, 1, b"")), (FRAME_SIZE,)),
     "6.2 HEADERS on stream 0": (nothing, sends_raw(raw(1, 5, 0, b"\x82")), (PROTOCOL,)),
     "6.2 too much padding": (nothing, sends_raw(raw(1, 13, 1, b"\x09\x82\x86\x84")), (PROTOCOL,)),
     "6.2 too short for its priority": (nothing, sends_raw(raw(1, 0x25, 1, b"\0\0\0")), (FRAME_SIZE,)),
@@ -180,7 +190,7 @@ CONNECTION_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
     "6.10 CONTINUATION after END_HEADERS": (half_closed, continuation(1), (PROTOCOL,)),
     "6.10 CONTINUATION after DATA": (both(open_stream, data(1)), continuation(1), (PROTOCOL,)),
     "9218 PRIORITY_UPDATE on a stream": (open_stream, sends_raw(raw(16, 0, 1, b"\0\0\0\1u=1")), (PROTOCOL,)),
-    "9218 PRIORITY_UPDATE too short": (nothing, sends_raw(raw(16, 0, 0, b"\0\0\1")), (PROTOCOL,)),
+    "9218 PRIORITY_UPDATE too short": (nothing, sends_raw(raw(16, 0, 0, b"\0\0\1")), (FRAME_SIZE,)),
     "9218 PRIORITY_UPDATE of stream 0": (nothing, sends_raw(raw(16, 0, 0, b"\0\0\0\0u=1")), (PROTOCOL,)),
     "9218 PRIORITY_UPDATE of an idle push": (nothing, sends_raw(raw(16, 0, 0, b"\0\0\0\2u=1")), (PROTOCOL,)),
     # RFC 7541
@@ -216,6 +226,15 @@ CONNECTION_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
         sends_raw(raw(1, 5, 1, b"\xff" + b"\x80" * 9 + b"\x01")),
         (COMPRESSION,),
     ),
+    # A stream error, but RST_STREAM must not be sent for an idle stream.
+    "6.4 idle: PRIORITY that depends on itself": (
+        nothing,
+        sends(PriorityFrame(1, depends_on=1, stream_weight=10)),
+        (PROTOCOL,),
+    ),
+    "6.4 idle: PRIORITY of length 4": (nothing, sends_raw(raw(2, 0, 1, b"\0\0\0\0")), (FRAME_SIZE,)),
+    "5.1 reserved: DATA": (promised, data(2), (PROTOCOL,)),
+    "5.1 reserved: HEADERS": (promised, headers(2), (PROTOCOL,)),
     "hpack truncated string": (nothing, sends_raw(raw(1, 5, 1, b"\x40\x0aabc")), (COMPRESSION,)),
 }
 
@@ -224,10 +243,11 @@ STREAM_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
     "5.1 half-closed: HEADERS": (half_closed, headers(1), (STREAM_CLOSED,)),
     "5.3.1 HEADERS that depends on itself": (nothing, self_dependent_headers, (PROTOCOL,)),
     "5.3.1 PRIORITY that depends on itself": (
-        nothing,
+        open_stream,
         sends(PriorityFrame(1, depends_on=1, stream_weight=10)),
         (PROTOCOL,),
     ),
+    "5.1 pushed: DATA": (pushed, data(2), (STREAM_CLOSED,)),
     "6.3 PRIORITY of length 4": (open_stream, sends_raw(raw(2, 0, 1, b"\0\0\0\0")), (FRAME_SIZE,)),
     "6.9 stream WINDOW_UPDATE by 0": (half_closed, sends_raw(raw(8, 0, 1, b"\0\0\0\0")), (PROTOCOL,)),
     "6.9.1 stream window overflow": (half_closed, windows(1, MAX, MAX), (FLOW_CONTROL,)),
@@ -271,7 +291,7 @@ def test_stream_error(case: str, peer: Any) -> None:
     before(peer)
     peer.frames()
     act(peer)
-    peer.expect_stream_error(1, *codes)
+    peer.expect_stream_error(2 if case.startswith("5.1 pushed") else 1, *codes)
 
 
 @pytest.mark.parametrize("case", IGNORED)
