@@ -166,7 +166,7 @@ class ReceivingSide(ControlFrames):
             raise ConnectionFault(FLOW_CONTROL_ERROR, "more DATA than the connection's window")
         stream = self._streams.get(stream_id) or self._leftovers.get(stream_id)
         if stream is None or stream.is_remote_closed:
-            self._on_unwanted_data(stream_id, stream)
+            self._on_unwanted_data(stream_id, stream, size)
             return
         stream.receive_window -= size
         if stream.receive_window < 0:
@@ -214,13 +214,15 @@ class ReceivingSide(ControlFrames):
         held.data += payload
         held.end_stream = end_stream
 
-    def _on_unwanted_data(self, stream_id: int, stream: Stream | None) -> None:
+    def _on_unwanted_data(self, stream_id: int, stream: Stream | None, size: int) -> None:
         self._top_up()
         if stream is not None:
             raise _after_end(stream, "DATA after END_STREAM")
         self._check_not_idle(stream_id)
         if stream_id not in self._reset_by_us:
             raise ConnectionFault(STREAM_CLOSED, "DATA on a closed stream")
+        if not size:
+            self._spend_control()
 
     def consume(self, stream_id: int, size: int, now: float) -> None:
         """The application has taken `size` bytes: the peer may send as many more."""

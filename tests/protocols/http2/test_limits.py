@@ -130,6 +130,13 @@ def empty_data(peer: Any, index: int) -> None:
     peer.data(1, b"")
 
 
+def empty_data_after_a_reset(peer: Any, index: int) -> None:
+    if not index:
+        peer.get(1)
+        peer.data(1, b"")
+    peer.data(1, b"")
+
+
 def padding_only(peer: Any, index: int) -> None:
     if not index:
         peer.post(1)
@@ -176,6 +183,7 @@ FLOODS: list[Callable[[Any, int], None]] = [
     priority_updates,
     window_updates,
     empty_data,
+    empty_data_after_a_reset,
     padding_only,
     dribble,
     resets_of_closed,
