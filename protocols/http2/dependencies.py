@@ -78,6 +78,7 @@ class DependencyTree:
     def _obey(self, stream_id: int, signal: Signal) -> None:
         try:
             try:
+                self._lift(signal[0], stream_id)
                 self._tree.reprioritize(stream_id, *signal)
             except MissingStreamError:
                 self._tree.insert_stream(stream_id, *signal)
@@ -86,6 +87,22 @@ class DependencyTree:
             raise
         except PriorityError:
             return  # too deep, or the like
+
+    def _lift(self, parent: int, stream_id: int) -> None:
+        """Move a parent-to-be that depends on the stream itself to the place of the stream (RFC 7540 §5.3.3).
+
+        `priority` does it too, but leaves what depends on the moved one where it is as well. A few such signals
+        make a net of the tree, whose ways are more than can ever be gone.
+        """
+        nodes = self._tree._streams  # pyright: ignore[reportPrivateUsage]
+        lifted, moved = nodes.get(parent), nodes.get(stream_id)
+        if lifted is None or moved is None or moved.parent is None:
+            return
+        above = lifted.parent
+        while above is not None and above is not moved:
+            above = above.parent
+        if above is moved:
+            self._tree.reprioritize(parent, moved.parent.stream_id, lifted.weight)
 
     def deactivate(self, stream_id: int) -> None:
         """A stream has nothing to send for now."""

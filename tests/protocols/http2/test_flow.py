@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -365,6 +366,21 @@ def test_dependencies(wide: Any) -> None:
     assert order(wide) == [3, 3, 3, 5, 5, 5, 1, 1, 1]
 
 
+def test_a_dependency_on_a_dependent(wide: Any) -> None:
+    """RFC 7540 §5.3.3: the new parent moves up first, and takes along what depends on it."""
+    for stream_id in (1, 3, 5):
+        wide.get(stream_id)
+    wide.send(
+        PriorityFrame(3, depends_on=1, stream_weight=15),
+        PriorityFrame(5, depends_on=3, stream_weight=15),
+        PriorityFrame(1, depends_on=3, stream_weight=15),
+    )
+    respond_large(wide, 1, 3, 5)
+    served = order(wide)
+    assert served[:3] == [3, 3, 3]
+    assert sorted(served[3:]) == [1, 1, 1, 5, 5, 5]
+
+
 def test_weights(wide: Any) -> None:
     wide.send(wide.headers(1, GET, "END_STREAM", "PRIORITY", depends_on=0, stream_weight=31, exclusive=False))
     wide.send(wide.headers(3, GET, "END_STREAM", "PRIORITY", depends_on=0, stream_weight=7, exclusive=False))
@@ -468,6 +484,26 @@ def test_signals_too_deep_are_dropped() -> None:
     tree.deactivate(301)
     tree.activate(1, [1])
     assert tree.next([1]) == 1
+
+
+def test_a_tree_stays_a_tree() -> None:
+    """Whatever streams are made to depend on those that depend on them: each stands in one place only."""
+    tree = DependencyTree(200)
+    streams = range(1, 61, 2)
+    for stream_id in streams:
+        tree.depend(stream_id, max(stream_id - 2, 0), 16, False)
+        tree.activate(stream_id, streams)
+    random = Random(1)
+    for _ in range(500):
+        stream_id, parent = random.sample(streams, 2)
+        tree.depend(stream_id, parent, random.randint(1, 256), random.random() < 0.5)
+        tree.activate(stream_id, streams)
+        nodes = list(tree._tree._streams.values())
+        places = sorted(child.stream_id for node in nodes for child in node.children)
+        assert places == list(streams)
+    for stream_id in streams[1:]:
+        tree.deactivate(stream_id)
+    assert tree.next(streams) == 1
 
 
 def test_a_tree_that_is_planted_while_streams_wait(wide: Any) -> None:
