@@ -12,13 +12,14 @@ class HTTP2Parameters:
     Memory of one connection, in the worst case that a peer can cause: `max_unread_size` plus one connection
     window of request bodies, `max_unsent_size` plus `max_concurrent_streams` times `send_low_water` of response
     bodies (beyond what one call of an application hands over at once), one header block of
-    `max_header_list_size`, and one incoming frame.
+    twice `max_header_list_size`, and one incoming frame.
 
     Attributes:
         max_concurrent_streams: requests that may be open at once. One that the peer has reset still counts
             until its exchange is over (`HTTP2Engine.exchange_ended`).
         max_header_list_size: bound of one field section, counted as RFC 9113 §6.5.2 does (32 bytes extra
-            for each field), and of its encoded form. A larger one is answered with 431.
+            for each field). A larger one is answered with 431; one whose encoded form is more than twice as
+            large ends the connection.
         max_inbound_frame_size: SETTINGS_MAX_FRAME_SIZE, 16,384 to 16,777,215.
         initial_stream_window_size: what a peer may send on a stream before the application reads. It
             bounds an upload to this much per round trip: 256 KiB is 100 Mbit/s at 20 ms.

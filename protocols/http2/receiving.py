@@ -29,6 +29,7 @@ from .errors import (
 from .field_decoder import Field
 from .frames import (
     CONTINUATION,
+    DEFAULT_FRAME_SIZE,
     END_HEADERS,
     END_STREAM,
     FRAME_HEAD,
@@ -48,6 +49,7 @@ from .streams import HeldInput, Stream
 #: `Data` events that an application may leave unread before further data is gathered into one: a peer that
 #: sends bytes one by one must not cost an object for each.
 MAX_HANDED_OVER = 32
+#: Frames of one header block beyond those that its largest size fills.
 MAX_CONTINUATIONS = 64
 #: Frames that wait because the peer does not read, above which we do not read either.
 MAX_WAITING_FRAMES = 512
@@ -280,9 +282,10 @@ class ReceivingSide(ControlFrames):
         block.parts.append(payload)
         block.size += len(payload)
         block.frames += 1
-        # CVE-2024-27316 and its kin: an endless block costs memory and never becomes a request.
-        limit = max(self._parameters.max_header_list_size, self._parameters.max_inbound_frame_size)
-        if block.frames > MAX_CONTINUATIONS or block.size > limit:
+        # CVE-2024-27316 and its kin: an endless block costs memory and never becomes a request. What is not so far
+        # above the limit is read to its end, for only then can it be answered, and the others go on.
+        limit = 2 * max(self._parameters.max_header_list_size, self._parameters.max_inbound_frame_size)
+        if block.frames > MAX_CONTINUATIONS + limit // DEFAULT_FRAME_SIZE or block.size > limit:
             raise ConnectionFault(ENHANCE_YOUR_CALM, "header block too long")
         if flags & END_HEADERS:
             self._block = None

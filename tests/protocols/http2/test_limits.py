@@ -262,10 +262,34 @@ def test_endless_header_blocks(connect: Any) -> None:
     for part in (b"x" * 16384, b"x", b""):
         peer = connect(max_header_list_size=65536)
         peer.send(HeadersFrame(1, b""))
-        for _ in range(65):
+        for _ in range(80):
             if peer.engine.closing is Closing.OPEN:
                 peer.send(ContinuationFrame(1, part))
         peer.expect_connection_error(CALM)
+
+
+def in_frames(stream_id: int, block: bytes) -> list[Frame]:
+    """A request without a body, in frames of 16 KiB."""
+    first, *others = [block[start : start + 16384] for start in range(0, len(block), 16384)]
+    frames: list[Frame] = [HeadersFrame(stream_id, first, flags=["END_STREAM"])]
+    frames += [ContinuationFrame(stream_id, part) for part in others]
+    frames[-1].flags.add("END_HEADERS")
+    return frames
+
+
+def test_a_header_block_somewhat_too_large_is_answered(connect: Any) -> None:
+    peer = connect(max_header_list_size=65536)
+    peer.send(*in_frames(1, peer.block(GET) + (b"\x00\x01x\x7f\x81\x3e" + b"y" * 8064) * 12))
+    (event,) = peer.events()
+    assert isinstance(event, Refused)
+    assert event.status == 431
+    peer.expect_alive()
+
+
+def test_a_large_limit_allows_large_blocks(connect: Any) -> None:
+    peer = connect(max_header_list_size=2 << 20)
+    peer.send(*in_frames(1, peer.block(GET) + (b"\x00\x01x\x7f\x81\x3e" + b"y" * 8064) * 200))
+    assert len(peer.requests()[0].fields) == 201
 
 
 def test_an_hpack_bomb(connect: Any) -> None:
