@@ -16,9 +16,9 @@ from priority.priority import (
     TooManyStreamsError,
 )
 
-Signal = tuple[int, int, bool]
+from .priorities import DEFAULT_WEIGHT
 
-_DEFAULT: Signal = (0, 16, False)
+Signal = tuple[int, int, bool]
 
 
 class DependencyTree:
@@ -38,10 +38,10 @@ class DependencyTree:
         #: The streams whose signals the tree knows.
         self._signalled: set[int] = set()
 
-    def opened(self, stream_id: int) -> None:
-        """A stream begins; unless a signal came before it, it depends on nothing."""
+    def opened(self, stream_id: int, parent: int = 0) -> None:
+        """A stream begins; unless a signal came before it, it depends on `parent`."""
         if stream_id not in self._signalled:
-            self._signals.setdefault(stream_id, _DEFAULT)
+            self._signals.setdefault(stream_id, (parent, DEFAULT_WEIGHT, False))
 
     def depend(self, stream_id: int, parent: int, weight: int, exclusive: bool) -> None:
         """A signal (weight 1 to 256) about a stream, open or not."""

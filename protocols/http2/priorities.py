@@ -105,10 +105,10 @@ class Scheduler:
 
     # ---- signals of RFC 7540
 
-    def opened(self, stream_id: int) -> None:
-        """A stream begins."""
+    def opened(self, stream_id: int, parent: int = 0) -> None:
+        """A stream begins; a pushed one depends on the stream that it was promised on (RFC 7540 §5.3.5)."""
         if self._tree is not None:
-            self._tree.opened(stream_id)
+            self._tree.opened(stream_id, parent)
 
     def depend(
         self, stream_id: int, parent: int, weight: int, exclusive: bool, streams: Iterable[int]

@@ -262,7 +262,7 @@ class SendingSide(ConnectionState):
         stream.head_place = None  # END_STREAM must stand behind the promise now
         self._streams[promised] = Stream(promised, head, 0, self._peer_window, is_remote_closed=True)
         self._pushes += 1
-        self._scheduler.opened(promised)
+        self._scheduler.opened(promised, stream_id)
         self.events.append(
             Request(promised, "2", head.method, head.raw_path, head.query, head.fields.copy(), True)
         )

@@ -396,6 +396,14 @@ def test_exclusive_dependency(wide: Any) -> None:
     assert order(wide) == [3, 3, 3, 1, 1, 1]
 
 
+def test_a_push_depends_on_the_stream_of_its_promise(wide: Any) -> None:
+    wide.get(1)
+    wide.send(PriorityFrame(1, depends_on=0, stream_weight=7))
+    assert wide.engine.push(1, "GET", b"/style.css", [], wide.now) == 2
+    respond_large(wide, 2, 1)
+    assert order(wide) == [1, 1, 1, 2, 2, 2]
+
+
 def test_idle_groups(wide: Any) -> None:
     """Streams may depend on idle ones, as nghttp2's and old Firefox's do."""
     wide.send(
