@@ -51,7 +51,7 @@ class TimeoutOptions:
         "--read-timeout",
         metavar="SECONDS",
         check=above(0),
-        help="cut a client that sends nothing of an awaited body for so long, or, over HTTP/2, nothing at all",
+        help="cut a client that sends nothing of an awaited request body for so long",
     )
     write_timeout: float = option(
         60.0,

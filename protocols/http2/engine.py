@@ -203,7 +203,7 @@ class HTTP2Engine(ReceivingSide):
         elif self._block_deadline <= now:
             self._fail(NO_ERROR, "a frame or header block took too long")
         elif self._read_deadline <= now:
-            self._fail(NO_ERROR, "nothing received for too long")
+            self._read_overdue()
         elif self._ping_deadline <= now:
             self._ping_or_cut(now)
         if not self._is_over:
@@ -214,6 +214,16 @@ class HTTP2Engine(ReceivingSide):
             if self._leftover_deadline <= now:
                 self._stop_leftovers(now)
             self._update_deadline()
+
+    def _read_overdue(self) -> None:
+        """Give up a peer that owes some request its content; one that waits for answers only owes nothing."""
+        if self._receive_window > 0 and any(
+            not stream.is_remote_closed and not stream.is_tunnel and stream.receive_window > 0
+            for stream in self._streams.values()
+        ):
+            self._fail(NO_ERROR, "nothing received for too long")
+        else:
+            self._read_deadline = NEVER  # the next read, or window that is given, sets it again
 
     def _ping_or_cut(self, now: float) -> None:
         if self._is_ping_due:

@@ -35,7 +35,8 @@ class HTTP2Parameters:
         keep_alive_timeout: an idle connection is closed with GOAWAY after so long.
         header_timeout: for the preface, and for an unfinished header block or control frame while requests
             are open; None: `keep_alive_timeout`.
-        read_timeout: bound between two reads; None for never.
+        read_timeout: bound between two reads while the content of a request is awaited that the peer has windows
+            for; None for never.
         write_timeout: a response whose stream takes no byte for so long because the peer gives no window
             is reset; None for never. (A transport that takes no byte is the connection's to cut.)
         keep_alive_max_requests: after so many requests the connection is drained at the next quiet moment,

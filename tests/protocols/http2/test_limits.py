@@ -428,6 +428,31 @@ def test_read_timeout(connect: Any) -> None:
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
+def test_read_timeout_while_only_answers_are_awaited(connect: Any) -> None:
+    peer = connect(read_timeout=10.0)
+    peer.get(1)
+    peer.wait(1000)
+    assert peer.engine.closing is Closing.OPEN
+    peer.post(3)
+    peer.wait(9)
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(2)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_read_timeout_begins_when_the_peer_has_a_window_again(connect: Any) -> None:
+    peer = connect(read_timeout=10.0, initial_stream_window_size=1000)
+    peer.post(1)
+    peer.data(1, b"x" * 1000)
+    peer.wait(1000)
+    assert peer.engine.closing is Closing.OPEN
+    peer.engine.consume(1, 1000, peer.now)
+    peer.wait(9)
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(2)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
 def test_keep_alive_pings(connect: Any) -> None:
     peer = connect(ping_interval=10.0, ping_timeout=5.0)
     peer.get(1)
