@@ -52,6 +52,7 @@ class Action(enum.Enum):
     LEAVE = "it leaves by itself: give its slot another"
     GIVE_TIME = "it heard: let it finish connections and lifespan"
     TELL_DRAIN = "tell it to drain"
+    TELL_END = "it drains for a successor already: tell it that the service ends"
     TELL_HURRY = "tell it to leave quickly"
     DUMP = "let it dump its stacks"
     GIVE_UP = "tell what it dumped, then kill it"
@@ -84,7 +85,7 @@ TABLE: Mapping[tuple[WorkerState, WorkerEvent], tuple[WorkerState, Action]] = {
     (_S.ASKED, _E.SAID_RETIRE): (_S.ASKED, _A.NOTHING),
     (_S.ASKED, _E.SAID_DRAINING): (_S.DRAINING, _A.GIVE_TIME),
     (_S.ASKED, _E.EXITED): (_S.GONE, _A.BURY),
-    (_S.ASKED, _E.DRAIN): (_S.ASKED, _A.NOTHING),
+    (_S.ASKED, _E.DRAIN): (_S.ASKED, _A.TELL_END),
     (_S.ASKED, _E.HURRY): (_S.ASKED, _A.TELL_HURRY),
     (_S.ASKED, _E.SILENT): (_S.ABORTING, _A.DUMP),
     (_S.ASKED, _E.LATE): (_S.KILLED, _A.KILL),
@@ -95,7 +96,7 @@ TABLE: Mapping[tuple[WorkerState, WorkerEvent], tuple[WorkerState, Action]] = {
     (_S.DRAINING, _E.SAID_FAILED): (_S.DRAINING, _A.NOTHING),
     (_S.DRAINING, _E.SAID_RETIRE): (_S.DRAINING, _A.NOTHING),
     (_S.DRAINING, _E.EXITED): (_S.GONE, _A.BURY),
-    (_S.DRAINING, _E.DRAIN): (_S.DRAINING, _A.NOTHING),
+    (_S.DRAINING, _E.DRAIN): (_S.DRAINING, _A.TELL_END),
     (_S.DRAINING, _E.HURRY): (_S.DRAINING, _A.TELL_HURRY),
     (_S.DRAINING, _E.SILENT): (_S.ABORTING, _A.DUMP),
     (_S.DRAINING, _E.LATE): (_S.KILLED, _A.KILL),

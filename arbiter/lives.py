@@ -133,6 +133,10 @@ class Lives:
         self.turn.log(f"{worker} drains")
         self.turn.do(m.TellDrain(worker.number, reason))
 
+    def _tell_end(self, worker: Worker) -> None:
+        """Its idle connections need not wait for their clients any longer; its time stays as it was."""
+        self.turn.do(m.TellDrain(worker.number, DrainReason.STOP))
+
     def _tell_hurry(self, worker: Worker) -> None:
         worker.was_asked = worker.was_hurried = True
         worker.deadline = self.now + QUICK_SECONDS

@@ -27,11 +27,19 @@ class ExitStatus(enum.IntEnum):
 
 
 class DrainReason(enum.Enum):
-    """Why a worker is told to finish: it decides what WebSocket peers are told (RFC 6455 §7.4.1)."""
+    """Why a worker is told to finish: it decides what WebSocket peers are told (RFC 6455 §7.4.1).
 
-    STOP = "stop"  # the service ends: 1001
+    In the order of their urgency: a later one takes the place of an earlier one.
+    """
+
     REPLACE = "replace"  # a successor serves already: 1012
+    STOP = "stop"  # the service ends: 1001
     QUICK = "quick"  # finish nothing, only leave in order
+
+    def outranks(self, other: DrainReason) -> bool:
+        """Whether a drain for `other` is to become one for this reason."""
+        order = list(DrainReason)
+        return order.index(self) > order.index(other)
 
 
 @dataclass(frozen=True, slots=True)

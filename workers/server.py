@@ -155,8 +155,8 @@ class Server:
         self.supervisor.ready()
 
     def drain(self, reason: DrainReason) -> None:
-        """Accept no more, finish what is open, then return from `serve`; QUICK cuts an earlier drain short."""
-        if self._drain_reason is None or reason is DrainReason.QUICK:
+        """Accept no more, finish what is open, then return from `serve`; a more urgent reason changes how."""
+        if self._drain_reason is None or reason.outranks(self._drain_reason):
             self._drain_reason = reason
             self._drain_asked.set()
             self._progress.set()
@@ -168,17 +168,21 @@ class Server:
         connections = list(self.connections)
         # A successor goes on with the same listeners; where nobody does, what waits is served here.
         self._acceptor.stop(ending=self._ending_listeners(reason))
-        at_once = reason is not DrainReason.REPLACE or self.settings.use_reloader
+        at_once = self._closes_idle()
         for connection in connections:
             connection.drain(reason, at_once)
         deadline = monotonic() + self.settings.graceful_timeout
         while self._is_busy() and self._drain_reason is not DrainReason.QUICK and monotonic() < deadline:
             await self._progress_until(min(deadline, monotonic() + FRESH_SECONDS))
-            if at_once:
-                # Those that were too young to be called idle are looked at again.
+            if self._closes_idle():
+                # Those that were too young to be called idle are looked at again, or the reason has changed.
                 for connection in [each for each in self.connections if each.is_idle]:
-                    connection.drain(reason, at_once)
+                    connection.drain(reason, at_once=True)
         await self._cancel_rest()
+
+    def _closes_idle(self) -> bool:
+        """Whether clients that keep connections are not waited for: at a stop, and where a developer waits."""
+        return self._drain_reason is not DrainReason.REPLACE or self.settings.use_reloader
 
     async def _progress_until(self, deadline: float) -> bool:
         """Wait for an exchange or a connection to be the last that has ended, but not beyond `deadline`."""

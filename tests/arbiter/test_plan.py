@@ -253,6 +253,17 @@ class TestHeartbeat:
 
 
 class TestReplacement:
+    @pytest.mark.parametrize("has_heard", [False, True])
+    def test_a_stop_reaches_a_predecessor_that_drains(self, world: Any, has_heard: bool) -> None:
+        world.ask(Request.RELOAD)
+        world.ready()
+        if has_heard:
+            world.say(1, Draining())
+        told = of(world.ask(Request.STOP), m.TellDrain)
+        assert {(each.worker, each.reason) for each in told} == {
+            (worker, DrainReason.STOP) for worker in world.processes
+        }
+
     @pytest.mark.parametrize("request_", [Request.RELOAD, Request.RESTART])
     def test_slot_by_slot_the_successor_first(self, world: Any, request_: Request) -> None:
         world.ask(request_)

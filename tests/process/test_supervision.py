@@ -139,6 +139,20 @@ def test_a_rolling_replacement_fails_no_request(start: Start, ask: Any, number: 
     assert len(arbiter.workers()) == 2
 
 
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+def test_a_stop_does_not_wait_for_idle_clients_of_a_predecessor(start: Start, worker_class: str) -> None:
+    arbiter = start("-w", "1", "-k", worker_class, "--graceful-timeout", "600", "--keep-alive", "600")
+    with socket.create_connection(("127.0.0.1", arbiter.port()), timeout=30) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+        arbiter.signal(signal.SIGHUP)
+        arbiter.wait_for("Worker 1 .* drains")
+        arbiter.signal(signal.SIGTERM)
+        assert sock.recv(65536) == b""
+        assert arbiter.ends() == 0
+    arbiter.wait_for("Stopped$")
+
+
 @pytest.mark.parametrize(
     "hang", ["time.sleep(600)", "re.match('(a|a)*$', 'a' * 40 + 'b')", "lock.acquire() and lock.acquire()"]
 )
