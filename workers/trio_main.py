@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,10 @@ async def _serve(
         except Exception as error:  # noqa: BLE001
             # Carried out of the nursery by hand, which would wrap it in a group.
             failure = error
+        finally:
+            # trio closes the socket that signals write to before it takes its number away. A signal that came between
+            # would be an error on standard error, and a second one could wait for ever for the lock of the first.
+            signal.set_wakeup_fd(-1)
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -432,6 +432,24 @@ def test_signals_that_come_late_do_not_change_the_exit_status(
     assert len([line for line in arbiter.log if line.endswith(("] Stopping", "] Stopping quickly"))]) <= 2
 
 
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+def test_signals_that_come_while_the_loop_is_closed(
+    start: Start, application: Path, worker_class: str
+) -> None:
+    with (application / "app.py").open("a") as file:
+        file.write(
+            "import signal, socket\n"
+            "close = socket.socket.close\n"
+            "socket.socket.close = lambda self: (close(self), signal.raise_signal(signal.SIGTERM))[0]\n"
+        )
+    arbiter = start("-w", "0", "-k", worker_class)
+    arbiter.port()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+    arbiter.wait_for("Stopped$")
+    assert "wakeup" not in arbiter.text()
+
+
 @pytest.mark.parametrize("options", [("-w", "0"), ("-w", "2", "--preload")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_while_the_application_is_loaded(
