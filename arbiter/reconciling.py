@@ -139,7 +139,9 @@ class Reconciliation:
         """The workers have their own copies of the listeners and take what waits there."""
         state = self.state
         if state.open_keys:
-            self.turn.do(m.CloseListeners(tuple(sorted(state.open_keys))))
+            # First: a worker that is told to drain takes what waits and closes its copies. If it did not have the only
+            # ones, clients could still connect where nobody accepts any more.
+            self.turn.commands.insert(0, m.CloseListeners(tuple(sorted(state.open_keys))))
             state.open_keys.clear()
         if not state.workers:
             state.is_over = True

@@ -131,6 +131,8 @@ class World:
                 self.processes[worker] = Process(slot, generation, set(keys))
                 return [m.Forked(worker, 1000 + worker)]
             case m.TellDrain(worker, reason):
+                if reason is DrainReason.STOP:
+                    assert not self.processes[worker].accepts & self.open_keys, "it has not the only copies"
                 self.processes[worker].drain = reason
                 self.processes[worker].accepts.clear()
             case m.TellAdopt(worker, keys):
