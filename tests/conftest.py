@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import resource
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -26,6 +28,23 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+@pytest.fixture
+def hold_port() -> Iterator[Callable[[], int]]:
+    """A function that gives a port of 127.0.0.1, for a server that has to be told one.
+
+    The system gives it to nobody else until the test ends: it is bound, which lets a server listen on it all the same.
+    """
+    with ExitStack() as stack:
+
+        def hold() -> int:
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", 0))
+            return int(sock.getsockname()[1])
+
+        yield hold
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -298,9 +299,8 @@ class TestListeners:
             listeners[0].sock.accept()[0].close()
         table.close_all()
 
-    def test_an_address_that_is_wanted_twice(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+    def test_an_address_that_is_wanted_twice(self, hold_port: Callable[[], int]) -> None:
+        port = hold_port()
         table = ListenerTable()
         table.open(settings(bind=f"127.0.0.1:{port}"), [1])
         with pytest.raises(BindError, match="overlaps"):

@@ -353,13 +353,12 @@ class Program:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, hold_port: Callable[[], int]) -> Iterator[Start]:
     """Run a program, given as Python or as a command line."""
     programs: list[Program] = []
 
     def start_one(text: str = "", command: str = "", **files: str) -> Program:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            port = sock.getsockname()[1]
+        port = hold_port()
         for name, content in files.items():
             (tmp_path / f"{name}.py").write_text(content)
         if command:

@@ -297,11 +297,9 @@ def test_changed_binds_are_served_and_old_ones_closed(start: Start, application:
 
 @pytest.mark.parametrize("options", [(), ("--no-reuse-port",)])
 def test_binds_that_overlap_follow_each_other_without_a_gap(
-    start: Start, ask: Any, application: Path, options: tuple[str, ...]
+    start: Start, ask: Any, application: Path, hold_port: Callable[[], int], options: tuple[str, ...]
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = hold_port()
     file = application / "hypercorn.toml"
     file.write_text(f"workers = 2\nbind = ['127.0.0.1:{port}']\n")
     arbiter = start("-c", "hypercorn.toml", *options, bind=None)
@@ -654,10 +652,8 @@ def test_stacks_of_a_daemons_worker_reach_the_error_log(start: Start, applicatio
     assert "most recent call first" in log.read_text()
 
 
-def test_binds_that_overlap(start: Start) -> None:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+def test_binds_that_overlap(start: Start, hold_port: Callable[[], int]) -> None:
+    port = hold_port()
     arbiter = start("-b", f"0.0.0.0:{port}", bind=f"127.0.0.1:{port}")
     assert arbiter.ends() == 1
     arbiter.wait_for(f"cannot bind 0.0.0.0:{port}: it overlaps with 127.0.0.1:{port}, which is bound too")
