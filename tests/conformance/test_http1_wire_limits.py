@@ -14,6 +14,7 @@ import pytest
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 BIG = b"GET /big HTTP/1.1\r\nHost: test\r\n\r\n"
 MB = 1 << 20
+ENOUGH = 4.0
 
 
 def dribble(client: Any, data: bytes, pause: float = 0.1) -> threading.Thread:
@@ -36,68 +37,76 @@ def took(function: Any) -> tuple[float, Any]:
     return time.monotonic() - start, value
 
 
-# ---- timeouts: keep-alive 0.5 s, read 0.4 s, write 0.5 s. All these clients come at the same time.
+# ---- timeouts: keep-alive 0.5 s, read 0.4 s, write 0.5 s. All these clients come at the same time. Whoever is measured is
+# so from before its last word, which the server cannot have heard earlier; at most, because machines are busy, by the
+# seconds that tell these timeouts from the usual ones.
 
 
 def idle(server: Any) -> None:
+    start = time.monotonic()
     client = server.connect()
-    assert_closed_in_time(client)
+    assert_closed_in_time(client, start)
+    start = time.monotonic()
     client = server.connect()
     client.get()
-    assert_closed_in_time(client)
+    assert_closed_in_time(client, start)
 
 
-def assert_closed_in_time(client: Any) -> None:
-    seconds, rest = took(client.rest)
-    assert rest == b""
-    assert 0.3 < seconds < 2
+def assert_closed_in_time(client: Any, start: float) -> None:
+    assert client.rest() == b""
+    assert 0.3 < time.monotonic() - start < ENOUGH
 
 
-def assert_408_in_time(client: Any) -> None:
-    seconds, response = took(client.response)
+def assert_408_in_time(client: Any, start: float) -> None:
+    response = client.response()
     assert (response.status, response.closes) == (408, True)
-    assert 0.3 < seconds < 2
+    assert 0.3 < time.monotonic() - start < ENOUGH
 
 
 def head_drips_in(server: Any) -> None:
+    start = time.monotonic()
     client = server.connect()
     dribble(client, b"GET /slow HTTP/1.1\r\nHost: test\r\nA: " + b"b" * 50)
-    assert_408_in_time(client)
+    assert_408_in_time(client, start)
 
 
 def second_head_drips_in(server: Any) -> None:
     client = server.connect()
     client.get()
+    start = time.monotonic()
     dribble(client, b"GET /slow HTTP/1.1\r\nHost: test\r\nA: " + b"b" * 50)
-    assert_408_in_time(client)
+    assert_408_in_time(client, start)
 
 
 def empty_lines_drip_in(server: Any) -> None:
     client = server.connect()
     dribble(client, b"\r\n" * 30)
-    assert took(client.rest)[0] < 2
+    assert took(client.rest)[0] < ENOUGH
 
 
 def content_stops(server: Any) -> None:
     client = server.connect()
+    start = time.monotonic()
     client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc")
-    assert_408_in_time(client)
+    assert_408_in_time(client, start)
     assert client.rest() == b""
 
 
 def unread_content_stops(server: Any) -> None:
     client = server.connect()
+    start = time.monotonic()
     client.send(b"POST /early HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc")
     assert client.response().status == 200
-    assert_closed_in_time(client)
+    assert_closed_in_time(client, start)
 
 
 def unread_content_drips_in(server: Any) -> None:
     client = server.connect()
+    start = time.monotonic()
     client.send(b"POST /early HTTP/1.1\r\nHost: test\r\nContent-Length: 900\r\n\r\nabc")
     assert client.response().status == 200
     dribble(client, b"x" * 50)
-    assert_closed_in_time(client)
+    assert_closed_in_time(client, start)
 
 
 def client_awaits_100(server: Any) -> None:
@@ -111,9 +120,10 @@ def client_awaits_100(server: Any) -> None:
 
 def client_is_late_after_100(server: Any) -> None:
     client = server.connect()
+    start = time.monotonic()
     client.send(b"POST /slow HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
     assert client.response().status == 100
-    assert_408_in_time(client)
+    assert_408_in_time(client, start)
 
 
 def application_is_slow(server: Any) -> None:
@@ -127,7 +137,7 @@ def reader_does_not_read(server: Any) -> None:
     client.send(b"GET /download?%d HTTP/1.1\r\nHost: test\r\n\r\n" % (1 << 40))
     seconds, seen = took(lambda: server.seen(f"download?{1 << 40}", lambda seen: "OSError" in seen))
     assert seen[1:] == ["OSError"]
-    assert seconds < 4
+    assert seconds < ENOUGH
 
 
 def reader_is_slow(server: Any) -> None:

@@ -121,8 +121,10 @@ def test_failures_are_raised_with_their_stage(serve: Serve, stage: str, kind: st
             else:
                 await receive()
 
-    timeout = 0.05 if stage == "startup" else 10
-    server = serve(app, lifespan=lifespan, startup_timeout=timeout, shutdown_timeout=0.05)
+    timeouts = {"startup_timeout": 10.0, "shutdown_timeout": 10.0}
+    if kind == "hangs":
+        timeouts[f"{stage}_timeout"] = 0.05
+    server = serve(app, lifespan=lifespan, **timeouts)
     if stage == "shutdown":
         server.stop()
     server.join()

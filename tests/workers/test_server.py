@@ -139,7 +139,7 @@ def test_a_connection_that_cannot_be_taken_up_is_closed(
 
 
 def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(serve: Serve) -> None:
-    client = serve(hello, keep_alive_timeout=0.1).connect()
+    client = serve(hello, keep_alive_timeout=1).connect()
     client.send(GET)
     assert client.response()[0] == 200
     assert client.rest() == b""
@@ -185,7 +185,7 @@ def test_the_fault_of_a_peer_is_one_debug_line(serve: Serve, caplog: Any, data: 
 
 
 def test_a_slow_head_is_answered_with_408(serve: Serve) -> None:
-    client = serve(hello, keep_alive_timeout=0.1).connect()
+    client = serve(hello, keep_alive_timeout=1).connect()
     client.send(GET[:-4])
     status, fields, _ = client.response()
     assert (status, fields["connection"]) == (408, "close")
@@ -194,7 +194,7 @@ def test_a_slow_head_is_answered_with_408(serve: Serve) -> None:
 
 def test_a_slow_body_times_out(serve: Serve) -> None:
     gate = Gate()
-    client = serve(gate, read_timeout=0.1).connect()
+    client = serve(gate, read_timeout=0.5).connect()
     gate.enter(client)
     assert client.response()[0] == 408
     assert client.rest() == b""

@@ -88,7 +88,7 @@ def test_the_handshake_takes_nothing_from_the_time_for_the_first_request(
 def test_a_handshake_that_drips_is_ended_and_disturbs_nobody(
     serve: Serve, pem: str, context: ssl.SSLContext
 ) -> None:
-    server = serve(hello, certfile=pem, ssl_handshake_timeout=0.2)
+    server = serve(hello, certfile=pem, ssl_handshake_timeout=1)
     slow = Handshake(server, context)
 
     def serve_another() -> None:
