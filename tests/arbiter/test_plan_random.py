@@ -69,8 +69,8 @@ def pass_time(world: Any, seconds: float) -> None:
 
 
 def come_to_rest(world: Any) -> None:
-    """All workers do well from now on."""
-    for _ in range(40):
+    """All workers do well from now on, for more than ten times the longest delay."""
+    for _ in range(10):
         if world.exit is not None:
             return
         world.ready()
