@@ -63,9 +63,9 @@ def opened() -> Iterator[Open]:
 
 def reaches(sock: socket.socket) -> bool:
     with socket.socket(sock.family, sock.type) as client:
-        client.settimeout(5)
+        client.settimeout(30)
         client.connect(sock.getsockname())
-        sock.settimeout(5)
+        sock.settimeout(30)
         peer, _ = sock.accept()
         peer.close()
     return True
@@ -245,7 +245,7 @@ def test_a_unix_socket_that_is_answered_stays(opened: Open, tmp_path: Path) -> N
         remove_socket_file(f"{tmp_path}/s")
     assert raised.value.errno == errno.EADDRINUSE
     assert (tmp_path / "s").is_socket()
-    sock.settimeout(5)
+    sock.settimeout(30)
     sock.accept()[0].close()  # the question whether anybody is there
     sock.accept()[0].close()
     assert reaches(sock)

@@ -14,7 +14,6 @@ import pytest
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 BIG = b"GET /big HTTP/1.1\r\nHost: test\r\n\r\n"
 MB = 1 << 20
-ENOUGH = 4.0
 
 
 def dribble(client: Any, data: bytes, pause: float = 0.1) -> threading.Thread:
@@ -37,37 +36,41 @@ def took(function: Any) -> tuple[float, Any]:
     return time.monotonic() - start, value
 
 
-# ---- timeouts: keep-alive 0.5 s, read 0.4 s, write 0.5 s. All these clients come at the same time. Whoever is measured is
-# so from before its last word, which the server cannot have heard earlier; at most, because machines are busy, by the
-# seconds that tell these timeouts from the usual ones.
+# ---- timeouts: keep-alive 0.5 s, read 0.4 s, write 0.5 s. All these clients come at the same time. Each is measured from
+# before its last word, which the server cannot have heard earlier.
 
 
 def idle(server: Any) -> None:
     start = time.monotonic()
     client = server.connect()
-    assert_closed_in_time(client, start)
+    assert_closed_in_time(server, client, start)
     start = time.monotonic()
     client = server.connect()
     client.get()
-    assert_closed_in_time(client, start)
+    assert_closed_in_time(server, client, start)
 
 
-def assert_closed_in_time(client: Any, start: float) -> None:
+def assert_closed_in_time(server: Any, client: Any, start: float) -> None:
     assert client.rest() == b""
-    assert 0.3 < time.monotonic() - start < ENOUGH
+    assert 0.3 < time.monotonic() - start < enough(server)
 
 
-def assert_408_in_time(client: Any, start: float) -> None:
+def assert_408_in_time(server: Any, client: Any, start: float) -> None:
     response = client.response()
     assert (response.status, response.closes) == (408, True)
-    assert 0.3 < time.monotonic() - start < ENOUGH
+    assert 0.3 < time.monotonic() - start < enough(server)
+
+
+def enough(server: Any) -> float:
+    """Seconds that tell these timeouts from the usual ones, of which the shortest is 5 s."""
+    return 4.0 + float(server.starved)
 
 
 def head_drips_in(server: Any) -> None:
     start = time.monotonic()
     client = server.connect()
     dribble(client, b"GET /slow HTTP/1.1\r\nHost: test\r\nA: " + b"b" * 50)
-    assert_408_in_time(client, start)
+    assert_408_in_time(server, client, start)
 
 
 def second_head_drips_in(server: Any) -> None:
@@ -75,20 +78,20 @@ def second_head_drips_in(server: Any) -> None:
     client.get()
     start = time.monotonic()
     dribble(client, b"GET /slow HTTP/1.1\r\nHost: test\r\nA: " + b"b" * 50)
-    assert_408_in_time(client, start)
+    assert_408_in_time(server, client, start)
 
 
 def empty_lines_drip_in(server: Any) -> None:
     client = server.connect()
     dribble(client, b"\r\n" * 30)
-    assert took(client.rest)[0] < ENOUGH
+    assert took(client.rest)[0] < enough(server)
 
 
 def content_stops(server: Any) -> None:
     client = server.connect()
     start = time.monotonic()
     client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc")
-    assert_408_in_time(client, start)
+    assert_408_in_time(server, client, start)
     assert client.rest() == b""
 
 
@@ -97,7 +100,7 @@ def unread_content_stops(server: Any) -> None:
     start = time.monotonic()
     client.send(b"POST /early HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nabc")
     assert client.response().status == 200
-    assert_closed_in_time(client, start)
+    assert_closed_in_time(server, client, start)
 
 
 def unread_content_drips_in(server: Any) -> None:
@@ -106,7 +109,7 @@ def unread_content_drips_in(server: Any) -> None:
     client.send(b"POST /early HTTP/1.1\r\nHost: test\r\nContent-Length: 900\r\n\r\nabc")
     assert client.response().status == 200
     dribble(client, b"x" * 50)
-    assert_closed_in_time(client, start)
+    assert_closed_in_time(server, client, start)
 
 
 def client_awaits_100(server: Any) -> None:
@@ -123,7 +126,7 @@ def client_is_late_after_100(server: Any) -> None:
     start = time.monotonic()
     client.send(b"POST /slow HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
     assert client.response().status == 100
-    assert_408_in_time(client, start)
+    assert_408_in_time(server, client, start)
 
 
 def application_is_slow(server: Any) -> None:
@@ -137,7 +140,7 @@ def reader_does_not_read(server: Any) -> None:
     client.send(b"GET /download?%d HTTP/1.1\r\nHost: test\r\n\r\n" % (1 << 40))
     seconds, seen = took(lambda: server.seen(f"download?{1 << 40}", lambda seen: "OSError" in seen))
     assert seen[1:] == ["OSError"]
-    assert seconds < ENOUGH
+    assert seconds < enough(server)
 
 
 def reader_is_slow(server: Any) -> None:
@@ -189,7 +192,7 @@ def test_pipelining_without_reading_is_bounded(server: Any) -> None:
     with pytest.raises(TimeoutError):
         client.send(BIG * 200_000)
     assert server.rss - before < 16 * MB
-    client.sock.settimeout(10)
+    client.sock.settimeout(30)
     for _ in range(900):
         assert len(client.response().body) == 20_000
 
@@ -219,7 +222,7 @@ def test_upload_is_bounded(server: Any) -> None:
             sent += client.sock.send(piece[: size - sent])
     assert sent < 16 * MB  # what the kernel's buffers hold
     assert server.rss - before < 4 * MB
-    client.sock.settimeout(10)
+    client.sock.settimeout(30)
     server.get("/release")
     while sent < size:
         sent += client.sock.send(piece[: size - sent])

@@ -227,7 +227,7 @@ def test_statsd_logger() -> None:
 def test_statsd_over_udp() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(5)
+        server.settimeout(30)
         config = Config.from_mapping(errorlog=None, statsd_host=f"127.0.0.1:{server.getsockname()[1]}")
         logger = SocketStatsdLogger(config)
         asyncio.run(logger.increment("name", 1))

@@ -25,7 +25,7 @@ class Client:
     """A blocking client socket with a buffer, so that answers can be read piece by piece."""
 
     def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.file = self.sock.makefile("rb")
 
     def send(self, data: bytes) -> None:

@@ -69,7 +69,7 @@ def test_above_worker_connections_the_listener_waits(serve: Serve) -> None:
     third.sock.settimeout(0.2)
     with pytest.raises(TimeoutError):
         third.sock.recv(1)
-    third.sock.settimeout(10)
+    third.sock.settimeout(30)
     third.file = third.sock.makefile("rb")
     first.close()
     assert third.response()[0] == 200
@@ -99,7 +99,7 @@ def test_running_out_of_descriptors_is_survived(
         client.send(GET)
         assert client.response()[0] == 200
     waiting = socket.socket()
-    waiting.settimeout(10)
+    waiting.settimeout(30)
     few_descriptors(0)
     with caplog.at_level(logging.ERROR, "hypercorn.error"):
         waiting.connect(("127.0.0.1", server.port))
@@ -296,7 +296,7 @@ def test_a_request_that_never_ends_is_cancelled_after_the_graceful_timeout(serve
     server = serve(gate, graceful_timeout=0.1)
     client = server.connect()
     gate.enter(client)
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
     server.stop()
     server.join()
     status, fields, _ = client.response()
@@ -308,7 +308,7 @@ def test_what_waits_in_the_listen_queue_is_served_at_a_stop(serve: Serve) -> Non
     server = serve(gate, worker_connections=1)
     inside = server.connect()
     gate.enter(inside)
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
     waiting = server.connect()
     waiting.send(GET)
     server.stop()

@@ -43,7 +43,7 @@ def context(authority: trustme.CA) -> ssl.SSLContext:
 
 
 def dial(server: Running) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
 
 
 class Handshake:
