@@ -5,6 +5,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
 	path=$$(command -v $$name) && $$path -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$path && break; done)
 VENV ?= .venv
+# How many processes the tests run in. Twice the cores: half of the time of a test is spent waiting for servers and timeouts.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
 # Further arguments for the command that the target runs: make test ARGS="-k lifespan -x"
 ARGS ?=
 
@@ -14,6 +16,9 @@ PORT ?= 8000
 BIND ?= 127.0.0.1:$(PORT)
 WORKERS ?= 2
 WORKER_CLASS ?= uvloop
+
+# Compiled once, not by each server of a test: there are hundreds, and one starts in half the processor time.
+unexport PYTHONDONTWRITEBYTECODE
 
 PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
@@ -28,8 +33,8 @@ serve: $(VENV)/$(if $(filter hello:%,$(APP)),.installed,.installed-dev)  ## serv
 	@exec $(VENV)/bin/hypercorn --app-dir examples --bind $(BIND) --workers $(WORKERS) \
 		--worker-class $(WORKER_CLASS) $(ARGS) $(APP)
 
-test: $(VENV)/.installed-dev  ## run the tests (ARGS are pytest's)
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev  ## run the tests (PROCESSES at once; ARGS are pytest's)
+	$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist worksteal $(ARGS)
 
 test-all:  ## run the tests on each supported CPython found
 	@set -e; .ci/pythons | while read -r version path; do \

@@ -98,7 +98,7 @@ def test_default_format() -> None:
         ("M", "1500"),
         ("D", "1500400"),
         ("L", "1.500401"),
-        ("p", f"<{os.getpid()}>"),
+        pytest.param("p", f"<{os.getpid()}>", id="p-pid"),
         ("{Host}i", "example"),
         ("{x-absent}i", "-"),
         ("{Content-Type}o", "text/plain"),
@@ -274,7 +274,7 @@ def test_custom_logger_class(tmp_path: Path) -> None:
 def server() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
+        sock.settimeout(30)
         yield sock
 
 
