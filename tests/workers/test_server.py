@@ -127,10 +127,11 @@ def test_a_listener_that_others_have_shut_down_is_given_up(
 def test_a_connection_that_cannot_be_taken_up_is_closed(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def of_a_client() -> ssl.SSLContext:
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    class Unable(ssl.SSLContext):
+        def wrap_bio(self, *_: Any, **__: Any) -> ssl.SSLObject:
+            raise ssl.SSLError("a context of the user's own that fails")
 
-    server = serve(hello, certfile="its own", create_ssl_context=of_a_client)
+    server = serve(hello, certfile="its own", create_ssl_context=lambda: Unable(ssl.PROTOCOL_TLS_SERVER))
     for _ in range(2):
         assert server.connect().rest() == b""
     server.close()
