@@ -72,14 +72,14 @@ class TimeoutOptions:
         "--limit-request-fields",
         metavar="N",
         check=at_least(1),
-        help="header fields that a request may have; above: 431",
+        help="header fields that an HTTP/1.1 request may have; above: 431 (HTTP/2: h2_max_header_list_size)",
     )
     limit_request_field_size: int = option(
         8190,
         "--limit-request-field-size",
         metavar="BYTES",
         check=at_least(1),
-        help="longest header field; above: 431",
+        help="longest header field of an HTTP/1.1 request; above: 431",
     )
     h11_max_incomplete_size: int = option(
         16 * 1024,

@@ -23,8 +23,9 @@ logger = logging.getLogger("hypercorn.error")
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: What no listening socket answers: whoever shares it has shut it down.
 _USELESS = frozenset({errno.EINVAL, errno.ENOTSOCK})
-#: How long accepting rests after that, in seconds.
+#: How long accepting rests after that, and how long the log says nothing of further rests, in seconds.
 _REST_SECONDS = 0.5
+_QUIET_SECONDS = 60.0
 #: Connections taken from one listener per turn of the loop; from a shared one few, so that siblings get theirs.
 _BATCH, _BATCH_SHARED = 64, 2
 
@@ -46,7 +47,8 @@ class Acceptor:
         self._has_room = has_room
         self._listeners: dict[int, Listener] = {}
         self._is_paused = False
-        self._rests_until = 0.0
+        #: Long ago: the monotonic clock may have begun just now.
+        self._rests_until = -_QUIET_SECONDS
 
     @property
     def listeners(self) -> list[Listener]:
@@ -140,7 +142,7 @@ class Acceptor:
 
     def _rest(self, error: OSError) -> None:
         now = monotonic()
-        if self._rests_until < now - 60:
+        if self._rests_until < now - _QUIET_SECONDS:
             logger.error("Cannot accept connections for now: %s; they wait in the listen queue", error)
         self._rests_until = now + _REST_SECONDS
         self._pause()
