@@ -15,7 +15,7 @@ import socket
 import ssl
 import sys
 
-READ_SIZE = 98304
+READ_SIZE = 81920
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
