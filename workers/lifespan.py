@@ -1,8 +1,9 @@
 """The ASGI lifespan of one worker: start-up before it accepts, shutdown after it has drained.
 
-With `lifespan = "auto"` an application that raises *before* it has asked for the first message does not know
-the protocol, and is served without it. One that has taken `lifespan.startup` and then raises has failed to
-start: hiding that, as some servers do, would put a broken worker into service.
+With `lifespan = "auto"` an application that raises *before* it has asked for the first message, or that answers
+with a message of HTTP, does not know the protocol, and is served without it. One that has taken
+`lifespan.startup` and then raises has failed to start: hiding that, as some servers do, would put a broken
+worker into service.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Lifespan:
         self._stage: Literal["startup", "running", "shutdown", "over"] = "startup"
         self._received_startup = False
         self._received_shutdown = False
+        #: It has asked for messages, and answered none with one of another protocol.
+        self._knows_lifespan = False
         self._failure: LifespanFailureError | None = None
         self.task: Task | None = None
         self.supported = True
@@ -103,7 +106,7 @@ class Lifespan:
     def _raised(self, error: BaseException) -> None:
         if self._failure is not None:
             return
-        if self._stage == "startup" and not self._received_startup and not self._is_required:
+        if self._stage == "startup" and not self._knows_lifespan and not self._is_required:
             self.supported = False
             logger.debug("The application does not support lifespan: %r", error)
         elif self._stage in ("startup", "shutdown"):
@@ -120,7 +123,7 @@ class Lifespan:
 
     async def _receive(self) -> Message:
         if not self._received_startup:
-            self._received_startup = True
+            self._received_startup = self._knows_lifespan = True
             return {"type": "lifespan.startup"}
         await self._wake.wait()
         if self._received_shutdown:
@@ -143,4 +146,6 @@ class Lifespan:
             self._failure = LifespanFailureError("shutdown", str(message.get("message", "")))
             self._shutdown.set()
         else:
+            if not kind.startswith("lifespan."):
+                self._knows_lifespan = False
             raise UnexpectedMessageError(self._stage, kind)

@@ -93,6 +93,22 @@ def test_an_application_that_does_not_know_lifespan(serve: Serve, lifespan: str)
         assert "only http here" in str(server.error)
 
 
+@pytest.mark.parametrize("lifespan", ["auto", "on"])
+def test_an_application_that_answers_everything_as_a_request(serve: Serve, lifespan: str) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await answer(send)
+
+    server = serve(app, lifespan=lifespan)
+    if lifespan == "auto":
+        assert get(server) == b"ok"
+    else:
+        server.join()
+        assert isinstance(server.error, LifespanFailureError)
+        assert "http.response.start" in str(server.error)
+
+
 def test_lifespan_can_be_switched_off(serve: Serve) -> None:
     async def app(scope: Message, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
