@@ -138,7 +138,7 @@ class ASGIExchange(HTTPExchange):
             extensions["tls"] = connection.tls.tls_info()
         return {
             "type": "http",
-            "asgi": {"spec_version": "2.4", "version": "3.0"},
+            "asgi": {"spec_version": "2.5", "version": "3.0"},
             "http_version": request.http_version,
             "method": request.method.upper(),
             "scheme": connection.scheme,

@@ -241,7 +241,7 @@ def test_scope(serve: Serve) -> None:
     assert scope["method"] == "GET"
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/a b", b"/a%20b", b"c=%20d")
     assert (scope["http_version"], scope["scheme"], scope["root_path"]) == ("1.1", "http", "/root")
-    assert scope["asgi"] == {"version": "3.0", "spec_version": "2.4"}
+    assert scope["asgi"] == {"version": "3.0", "spec_version": "2.5"}
 
 
 def test_graceful_stop_finishes_what_is_open(serve: Serve) -> None:
