@@ -20,17 +20,10 @@ from http import HTTPStatus
 from time import localtime, strftime, time
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from .log_formats import SecondStamp, iso_time, line_stamp
 from .log_targets import LogTarget
 from .logger_class import CustomAccessLog, makes_access_lines
-from .logs import (
-    ACCESS,
-    DIRECTIVE,
-    SecondStamp,
-    access_logger,
-    check_format,
-    iso_time,
-    line_stamp,
-)
+from .logs import ACCESS, DIRECTIVE, access_logger, check_format
 
 if TYPE_CHECKING:
     from ..config.settings import Settings

@@ -20,8 +20,8 @@ from ..config.supervision import ExitStatus
 from .application import ApplicationError, LoadedApplication, load_application, traceback_of
 from .errors import LifespanFailureError, LifespanTimeoutError
 from .interruption import ToldToStop
+from .log_config import LogConfigurationError
 from .logger_class import check_logger_class
-from .logs import LogConfigurationError
 from .privileges import drop_privileges
 from .supervision import Failure, Supervisor
 

@@ -14,7 +14,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from .logs import ACCESS, DEFAULT_LOGGER_CLASS, ERROR, LogConfigurationError
+from .log_config import LogConfigurationError
+from .logs import ACCESS, DEFAULT_LOGGER_CLASS, ERROR
 
 if TYPE_CHECKING:
     from ..config.settings import Settings

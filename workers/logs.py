@@ -6,20 +6,14 @@ The rest of the server calls `logging.getLogger("hypercorn.error")` and nothing 
 
 from __future__ import annotations
 
-import datetime
-import json
 import logging
-import logging.config
 import os
 import re
 import sys
-import time
-import tomllib
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
+from .log_config import LogConfigurationError, apply_logconfig
+from .log_formats import JSONFormatter, TextFormatter
 from .log_targets import FileTarget, ForwardTarget, LogTarget, StreamTarget
 
 if TYPE_CHECKING:
@@ -32,18 +26,6 @@ ACCESS = "hypercorn.access"
 DEFAULT_LOGGER_CLASS = "hypercorn.logging.Logger"
 #: `%%`, or an atom of `access_log_format` with flags and conversion.
 DIRECTIVE = re.compile(r"%(?:(%)|\(([^)]*)\)([#0\- +]*\d*(?:\.\d+)?)([diouxXeEfFgGrsa]))")
-
-
-class LogConfigurationError(Exception):
-    """A log file or a log configuration cannot be used; the message is one sentence for the operator.
-
-    Attributes:
-        setting: that is wrong, if it is known.
-    """
-
-    def __init__(self, sentence: str, setting: str | None = None) -> None:
-        super().__init__(sentence)
-        self.setting = setting
 
 
 def configure(settings: Settings, *, is_guest: bool = False) -> None:
@@ -211,164 +193,3 @@ def _wants_colours(target: LogTarget, use_colors: bool | None) -> bool:
         return use_colors
     # https://no-color.org: present and not empty, whatever its value.
     return target.is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-class SecondStamp:
-    """A clock reading as text, made once a second by `render`."""
-
-    def __init__(self, render: Callable[[int], str]) -> None:
-        self._render = render
-        self._made = (0, render(0))
-
-    def __call__(self, now: float) -> str:
-        """The text for `now`, seconds since the epoch."""
-        second = int(now)
-        # One tuple, replaced whole: threads log too.
-        made = self._made
-        if made[0] != second:
-            made = self._made = (second, self._render(second))
-        return made[1]
-
-
-def line_stamp() -> SecondStamp:
-    """`2026-01-31 23:59:59 +0100`, as every text line begins."""
-    return SecondStamp(lambda second: time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(second)))
-
-
-def _render_iso(second: int) -> str:
-    moment = datetime.datetime.fromtimestamp(second).astimezone()
-    # With a place for the milliseconds.
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.%03d{moment.isoformat()[19:]}"
-
-
-_iso_stamp = SecondStamp(_render_iso)
-
-
-def iso_time(now: float) -> str:
-    """`2026-01-31T23:59:59.123+01:00`, as every JSON line has it."""
-    return _iso_stamp(now) % (int(now * 1000) % 1000)
-
-
-#: What must not reach a terminal or a log reader as it is; line feeds and tabs are a message's own.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
-_COLOURS = {"DEBUG": "36", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
-
-
-class TextFormatter(logging.Formatter):
-    """`[time] [pid] [LEVEL] message`, and a traceback below it."""
-
-    def __init__(self, colours: bool = False) -> None:
-        super().__init__()
-        self._stamp = line_stamp()
-        self._levels = (
-            {name: f"\x1b[{code}m{name}\x1b[0m" for name, code in _COLOURS.items()} if colours else {}
-        )
-
-    def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
-        if exception := _exception_text(record):
-            message = f"{message}\n{exception}"
-        level = self._levels.get(record.levelname, record.levelname)
-        return f"[{self._stamp(record.created)}] [{record.process}] [{level}] {message.translate(_CONTROLS)}"
-
-
-class JSONFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, pid, message, the traceback as `exception`, and `extra`s."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        facts: dict[str, Any] = {
-            "time": iso_time(record.created),
-            "level": record.levelname,
-            "logger": record.name,
-            "pid": record.process,
-            "message": record.getMessage(),
-        }
-        if exception := _exception_text(record):
-            facts["exception"] = exception
-        for name, value in record.__dict__.items():
-            if name not in _RECORD_ATTRIBUTES:
-                facts.setdefault(name, value)
-        return json.dumps(facts, default=str, separators=(",", ":"))
-
-
-_RECORD_ATTRIBUTES = frozenset((*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"))
-
-
-def _exception_text(record: logging.LogRecord) -> str:
-    parts: list[str] = []
-    if record.exc_info and record.exc_info[1] is not None:
-        parts.append("".join(traceback.format_exception(record.exc_info[1])).rstrip())
-    elif record.exc_text:
-        parts.append(record.exc_text)
-    if record.stack_info:
-        parts.append(record.stack_info)
-    return "\n".join(parts)
-
-
-def apply_logconfig(settings: Options) -> None:
-    """Apply `logconfig`, or else `logconfig_dict`, if there is one.
-
-    Raises:
-        LogConfigurationError: it is missing or wrong.
-    """
-    try:
-        if settings.logconfig is not None:
-            _apply_file(settings.logconfig)
-        elif settings.logconfig_dict is not None:
-            _apply_mapping(dict(settings.logconfig_dict), "logconfig_dict")
-    except LogConfigurationError as error:
-        error.setting = "logconfig_dict" if settings.logconfig is None else "logconfig"
-        raise
-
-
-def _apply_file(name: str) -> None:
-    kind, colon, path = name.partition(":")
-    if not colon or kind not in ("ini", "json", "toml", "yaml"):
-        kind, path = Path(name).suffix.lstrip(".").replace("yml", "yaml"), name
-    if not Path(path).is_file():
-        raise LogConfigurationError(f"there is no log configuration file {path}")
-    if kind not in _READERS:
-        defaults = {"__file__": path, "here": str(Path(path).resolve().parent)}
-        try:
-            logging.config.fileConfig(path, defaults, disable_existing_loggers=False)
-        # What `logging.config` raises depends on the classes that the file names.
-        except Exception as error:
-            raise LogConfigurationError(f"log configuration {path} is wrong: {_reason(error)}") from error
-        return
-    try:
-        mapping: Any = _READERS[kind](Path(path).read_text("utf-8"))
-    # Each reader has its own kind of error.
-    except Exception as error:
-        raise LogConfigurationError(f"log configuration {path} cannot be read: {_reason(error)}") from error
-    if not isinstance(mapping, dict):
-        raise LogConfigurationError(f"log configuration {path} is no mapping")
-    _apply_mapping(cast("dict[str, Any]", mapping), path)
-
-
-def _apply_mapping(mapping: dict[str, Any], source: str) -> None:
-    # The default of `logging` would silence every logger that the mapping does not name, ours included.
-    try:
-        logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, **mapping})
-    # As in _apply_file.
-    except Exception as error:
-        raise LogConfigurationError(f"log configuration {source} is wrong: {_reason(error)}") from error
-
-
-def _read_yaml(text: str) -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise LogConfigurationError("PyYAML is needed for it: pip install 'hypercorn[yaml]'") from None
-    return yaml.safe_load(text)
-
-
-_READERS: dict[str, Callable[[str], Any]] = {"json": json.loads, "toml": tomllib.loads, "yaml": _read_yaml}
-
-
-def _reason(error: Exception) -> str:
-    # `logging.config` wraps what happened ("Unable to configure handler 'x'") around the reason.
-    cause = error.__cause__
-    text = f"{error} ({cause})" if cause is not None else str(error) or type(error).__name__
-    if isinstance(error, KeyError):
-        text = f"there is no {text}"
-    return " ".join(text.split())

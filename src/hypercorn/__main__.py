@@ -118,8 +118,8 @@ def _translation(invocation: Invocation, location: str) -> str:
 
 def _check_application(settings: Settings) -> int:
     from .workers.application import ApplicationError, load_application
+    from .workers.log_config import LogConfigurationError
     from .workers.logger_class import check_logger_class
-    from .workers.logs import LogConfigurationError
 
     try:
         load_application(settings)

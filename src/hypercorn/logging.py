@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from .config import Config
 from .workers import logs
+from .workers.log_config import apply_logconfig
 
 if TYPE_CHECKING:
     from .typing import ResponseSummary, WWWScope
@@ -67,7 +68,7 @@ class Logger:
         self.access_log_format = config.access_log_format
         self.access_logger = self._make_logger(logs.ACCESS, config.accesslog, sys.stdout, config, False)
         self.error_logger = self._make_logger(logs.ERROR, config.errorlog, sys.stderr, config, True)
-        logs.apply_logconfig(config)
+        apply_logconfig(config)
 
     @staticmethod
     def _make_logger(

@@ -36,6 +36,7 @@ from .workers.interruption import (
     interrupt_when_told,
     signals_given_back,
 )
+from .workers.log_config import LogConfigurationError
 from .workers.supervision import Counter, Failure, Unsupervised
 
 __all__ = ["run"]
@@ -110,7 +111,7 @@ def _serve(
             listeners.open(settings.replace(reuse_port=False), [1])
         else:
             listeners.open(settings, range(1, settings.workers + 1))
-    except logs.LogConfigurationError as error:
+    except LogConfigurationError as error:
         source = f"{config.source_of(error.setting)}: " if error.setting else ""
         return _fail(ExitStatus.WRONG_USAGE, f"{source}{error}")
     except (BindError, pidfile.PIDFileError) as error:

@@ -24,7 +24,7 @@ from hypercorn.config import BindError, Config, ConfigError, Sockets
 from hypercorn.trio import worker_serve as trio_worker_serve
 from hypercorn.utils import LifespanFailureError, ShutdownError, wrap_app
 from hypercorn.workers.application import ApplicationError
-from hypercorn.workers.logs import LogConfigurationError
+from hypercorn.workers.log_config import LogConfigurationError
 
 
 def make_config(**settings: Any) -> Config:

@@ -18,6 +18,7 @@ import pytest
 from hypercorn.config import Config, Settings
 from hypercorn.workers import logs
 from hypercorn.workers.access_log import AccessRecord, compile_format, make_access_log
+from hypercorn.workers.log_config import LogConfigurationError
 from hypercorn.workers.statsd import Statsd
 
 DEFAULT = '%(h)s %(l)s %(l)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
@@ -150,7 +151,7 @@ def test_lines_and_fields_cannot_be_forged() -> None:
 
 @pytest.mark.parametrize("access_log_format", ["100%", "%h", "%(h) s%", "%(h"])
 def test_wrong_formats(access_log_format: str) -> None:
-    with pytest.raises(logs.LogConfigurationError, match="is neither"):
+    with pytest.raises(LogConfigurationError, match="is neither"):
         compile_format(access_log_format)
 
 
@@ -327,9 +328,9 @@ def test_statsd_that_is_not_there(server: socket.socket) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:port", ":8125", "localhost:65536", ""])
 def test_wrong_statsd_host(host: str) -> None:
-    with pytest.raises(logs.LogConfigurationError, match="is not of the form host:port"):
+    with pytest.raises(LogConfigurationError, match="is not of the form host:port"):
         Statsd(host, "", "")
-    with pytest.raises(logs.LogConfigurationError, match="is not of the form host:port"):
+    with pytest.raises(LogConfigurationError, match="is not of the form host:port"):
         make(statsd_host=host)
 
 

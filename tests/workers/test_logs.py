@@ -16,6 +16,7 @@ import pytest
 
 from hypercorn.config import Config, Settings
 from hypercorn.workers import log_targets, logs
+from hypercorn.workers.log_config import LogConfigurationError
 
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\]"
 
@@ -104,9 +105,9 @@ def test_access_targets(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
 
 
 def test_wrong_access_format() -> None:
-    with pytest.raises(logs.LogConfigurationError, match="'%h' is neither %% nor"):
+    with pytest.raises(LogConfigurationError, match="'%h' is neither %% nor"):
         configure(accesslog="-", access_log_format="100%% %h")
-    with pytest.raises(logs.LogConfigurationError, match="'%h' is neither %% nor"):
+    with pytest.raises(LogConfigurationError, match="'%h' is neither %% nor"):
         configure(access_log_format="%h")
     configure(accesslog="-", access_log_format="%h", logger_class="site.Logger")
     configure(is_guest=True, access_log_format="%h")
@@ -137,7 +138,7 @@ def test_own_logger_as_target() -> None:
 
 
 def test_unusable_file(tmp_path: Path) -> None:
-    with pytest.raises(logs.LogConfigurationError, match=r"cannot be opened: No such file or directory$"):
+    with pytest.raises(LogConfigurationError, match=r"cannot be opened: No such file or directory$"):
         configure(errorlog=str(tmp_path / "no" / "file"))
 
 
@@ -313,7 +314,7 @@ def test_long_lines_pass_a_pipe_whole() -> None:
 
 def test_fifo_as_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(logs.LogConfigurationError, match="cannot be opened"):
+    with pytest.raises(LogConfigurationError, match="cannot be opened"):
         configure(errorlog=str(tmp_path / "fifo"))
 
 
@@ -400,9 +401,9 @@ def test_logconfig_dict_may_ask_for_access_lines() -> None:
 )
 def test_wrong_logconfig(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(logs.LogConfigurationError, match=said):
+    with pytest.raises(LogConfigurationError, match=said):
         configure(logconfig=str(tmp_path / name))
-    with pytest.raises(logs.LogConfigurationError, match="there is no log configuration file"):
+    with pytest.raises(LogConfigurationError, match="there is no log configuration file"):
         configure(logconfig=str(tmp_path / "absent.json"))
 
 
