@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,14 @@ from .acceptor import Acceptor
 from .access_log import AccessLog, make_access_log
 from .access_records import LoggedExchange, record_of, record_of_refusal
 from .asgi_http import ASGIExchange
-from .connection import FRESH_SECONDS, Connection
+from .connection import Connection
+from .draining import Draining
 from .engines import HTTP2Factory, http1_factory, http2_factory
 from .exchange import Exchange
 from .lifespan import Application, Lifespan
 from .logger_class import hand_over
-from .runtime import Event, Runtime, Task
-from .supervision import Adopt, Counter, Drain, DrainReason, Release, Supervisor
+from .runtime import Runtime, Task
+from .supervision import Adopt, Counter, DrainReason, Release, Supervisor
 
 if TYPE_CHECKING:
     from .tls import TLSContexts, TLSLayer
@@ -44,8 +45,6 @@ _ERRORS = int(Counter.ERRORS)
 #: The longest time between two sweeps, in seconds; also how late a coarse deadline may be noticed.
 _LONGEST_TICK = 0.5
 _SHORTEST_TICK = 0.02
-#: How long cancelled applications get to clean up, in seconds.
-_CANCEL_SECONDS = 1.0
 
 
 class Server:
@@ -97,10 +96,7 @@ class Server:
         self._tls: TLSContexts | None = None
         self._flush_due: list[Connection] = []
         self._requests_left = _requests_left(settings)
-        self._drain_reason: DrainReason | None = None
-        self._ending: tuple[int, ...] = ()
-        self._drain_asked: Event = runtime.make_event()
-        self._progress: Event = runtime.make_event()
+        self._draining = Draining(runtime, settings, self.connections, self.running)
         self._ticker: Task | None = None
         self._tick_seconds = _tick_seconds(settings)
 
@@ -137,12 +133,13 @@ class Server:
         try:
             if self._lifespan is not None:
                 await self._lifespan.startup(self.settings.startup_timeout)
-            if self._drain_reason is None:
+            if self._draining.reason is None:
                 self._begin(listeners)
                 if started is not None:
                     started()
-                await self._drain_asked.wait()
-                await self._drain()
+                await self._draining.asked()
+                self.supervisor.draining()
+                await self._draining.run(self._acceptor)
             if self._lifespan is not None:
                 await self._lifespan.shutdown(self.settings.shutdown_timeout)
         finally:
@@ -156,63 +153,7 @@ class Server:
 
     def drain(self, reason: DrainReason) -> None:
         """Accept no more, finish what is open, then return from `serve`; a more urgent reason changes how."""
-        if self._drain_reason is None or reason.outranks(self._drain_reason):
-            self._drain_reason = reason
-            self._drain_asked.set()
-            self._progress.set()
-
-    async def _drain(self) -> None:
-        self.supervisor.draining()
-        reason = self._drain_reason
-        assert reason is not None  # set by whoever set the event
-        connections = list(self.connections)
-        # A successor goes on with the same listeners; where nobody does, what waits is served here.
-        self._acceptor.stop(ending=self._ending_listeners(reason))
-        at_once = self._closes_idle()
-        for connection in connections:
-            connection.drain(reason, at_once)
-        deadline = monotonic() + self.settings.graceful_timeout
-        while self._is_busy() and self._drain_reason is not DrainReason.QUICK and monotonic() < deadline:
-            await self._progress_until(min(deadline, monotonic() + FRESH_SECONDS))
-            if self._closes_idle():
-                # Those that were too young to be called idle are looked at again, or the reason has changed.
-                for connection in [each for each in self.connections if each.is_idle]:
-                    connection.drain(reason, at_once=True)
-        await self._cancel_rest()
-
-    def _closes_idle(self) -> bool:
-        """Whether clients that keep connections are not waited for: at a stop, and where a developer waits."""
-        return self._drain_reason is not DrainReason.REPLACE or self.settings.use_reloader
-
-    async def _progress_until(self, deadline: float) -> bool:
-        """Wait for an exchange or a connection to be the last that has ended, but not beyond `deadline`."""
-        self._progress = self.runtime.make_event()
-        return await self.runtime.wait(self._progress, max(0.0, deadline - monotonic()))
-
-    def _ending_listeners(self, reason: DrainReason) -> Collection[int]:
-        if reason is DrainReason.STOP:
-            return [listener.key for listener in self._acceptor.listeners]
-        return self._ending
-
-    def _is_busy(self) -> bool:
-        return bool(self.connections or self.running)
-
-    async def _cancel_rest(self) -> None:
-        """Whatever is still open has had its time."""
-        if self.running:
-            count = len(self.running)
-            logger.warning(
-                "Cancelling %d request%s that did not finish in time", count, "s" if count > 1 else ""
-            )
-        for connection in list(self.connections):
-            if connection.is_idle:
-                connection.drain(DrainReason.QUICK, at_once=True)
-        for exchange in list(self.running):
-            exchange.cancel()
-        deadline = monotonic() + _CANCEL_SECONDS
-        while self.running:
-            if not await self._progress_until(deadline):
-                break
+        self._draining.ask(reason)
 
     def _end(self) -> None:
         """Also reached when `serve` itself is cancelled: leave nothing behind."""
@@ -257,19 +198,15 @@ class Server:
             elif isinstance(instruction, Release):
                 self._acceptor.remove(instruction.keys, close=True)
             else:
-                self._instructed_to_drain(instruction)
+                self._draining.ask(instruction.reason, instruction.ending)
 
     def _adopt(self, listeners: Sequence[Listener]) -> None:
-        if self._drain_reason is None:
+        if self._draining.reason is None:
             self._acceptor.add(listeners)
             return
         # The arbiter had not heard yet that this worker drains. It finds another now, or has.
         for listener in listeners:
             listener.sock.close()
-
-    def _instructed_to_drain(self, instruction: Drain) -> None:
-        self._ending = instruction.ending
-        self.drain(instruction.reason)
 
     # ---- the tick
 
@@ -328,9 +265,9 @@ class Server:
         self.counters[_CONNECTIONS_OPEN] += 1
         self.connections.add(connection)
         connection.start()
-        if self._drain_reason is not None:
+        if (reason := self._draining.reason) is not None:
             # Taken from the queue of a server that stops: it gets its one answer.
-            connection.drain(self._drain_reason, at_once=False)
+            connection.drain(reason, at_once=False)
 
     # ---- for connections
 
@@ -375,15 +312,13 @@ class Server:
         """The application's call has returned (its response may have been complete long before)."""
         self.counters[_REQUESTS_OPEN] -= 1
         self.running.discard(exchange)
-        if self._drain_reason is not None and not self._is_busy():
-            self._progress.set()
+        self._draining.ended_one()
 
     def connection_closed(self, connection: Connection) -> None:
         """The connection's socket is closed."""
         self.connections.discard(connection)
         self._acceptor.room_freed()
-        if self._drain_reason is not None and not self._is_busy():
-            self._progress.set()
+        self._draining.ended_one()
 
     def flush_soon(self, connection: Connection) -> None:
         """Settle `connection` at the end of this turn of the loop: one callback for all that ask."""
