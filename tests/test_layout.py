@@ -30,6 +30,8 @@ MAY_IMPORT = {
 BANNED_IN_PROTOCOLS = {"asyncio", "logging", "os", "signal", "socket", "ssl", "threading", "time", "trio"}
 #: Module names that would hide the standard library's (or trio) if a folder came first on the path.
 RESERVED = {"asyncio", "trio", "socket", "signal", "logging"}
+#: A longer file is several.
+LONGEST_FILE = 700
 
 
 def modules(folder: str) -> list[Path]:
@@ -172,3 +174,9 @@ def test_wheel_holds_what_the_folders_hold(tmp_path: Path) -> None:
         check=False,
     )
     assert comparison.returncode == 0, comparison.stdout + comparison.stderr
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "src", "tests", "benchmarks", "examples"])
+def test_no_file_is_too_long(folder: str) -> None:
+    lengths = {name(path): path.read_text(encoding="utf-8").count("\n") for path in modules(folder)}
+    assert not {path: length for path, length in lengths.items() if length > LONGEST_FILE}

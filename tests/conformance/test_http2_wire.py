@@ -7,264 +7,80 @@ h2spec does where that has a choice: a connection error must be said with GOAWAY
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import re
 import socket
 import ssl
 import struct
-import subprocess
-import sys
-import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
-from hpack import Decoder, Encoder
+from hpack import Encoder
 
-LOOPS = ("asyncio", "uvloop", "trio")
-PATIENCE = 10.0
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
-    range(10)
+from .http2_acts import (
+    alive,
+    answered,
+    answered_early,
+    bad_request,
+    closed,
+    connection_error,
+    half_closed,
+    headers,
+    hpack_block,
+    opened,
+    padded,
+    reset,
+    reset_half_closed,
+    sends,
+    stream_error,
+    unfinished,
+    with_priority,
+    without,
 )
-ACK = END_STREAM = 1
-END_HEADERS, PADDED, WITH_PRIORITY = 4, 8, 32
-NO_ERROR, PROTOCOL, INTERNAL, FLOW_CONTROL, TIMEOUT, CLOSED, FRAME_SIZE, REFUSED, CANCEL, COMPRESSION = range(
-    10
+from .http2_peer import (
+    ACK,
+    CANCEL,
+    CLOSED,
+    COMPRESSION,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FLOW_CONTROL,
+    FRAME_SIZE,
+    GET,
+    GOAWAY,
+    HEAD,
+    HEADERS,
+    HOLD,
+    INITIAL_WINDOW,
+    LOOPS,
+    MAX_FRAME,
+    MAX_STREAMS,
+    MAX_WINDOW,
+    NO_ERROR,
+    PADDED,
+    PING,
+    POST,
+    PREFACE,
+    PRIORITY,
+    PROTOCOL,
+    PUSH_PROMISE,
+    REFUSED,
+    RST_STREAM,
+    SETTINGS,
+    WEBSOCKET,
+    WINDOW_UPDATE,
+    Act,
+    Peer,
+    Server,
+    block,
+    frame,
+    number,
+    setting,
+    wait_until_full,
+    window,
 )
-MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = 3, 4, 5
-MAX_WINDOW = 2**31 - 1
-
-Fields = list[tuple[str, str]]
-WEBSOCKET: Fields = [
-    (":method", "CONNECT"),
-    (":protocol", "websocket"),
-    (":scheme", "http"),
-    (":path", "/"),
-    (":authority", "127.0.0.1"),
-    ("sec-websocket-version", "13"),
-]
-GET: Fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "127.0.0.1")]
-POST: Fields = [(":method", "POST"), *GET[1:]]
-HEAD: Fields = [(":method", "HEAD"), *GET[1:]]
-HOLD: Fields = [(":method", "POST"), GET[1], (":path", "/hold"), GET[3]]
-#: Is answered as soon as its head has come.
-EARLY: Fields = [(":method", "POST"), GET[1], (":path", "/early"), GET[3], ("content-length", "1")]
-
-Frame = tuple[int, int, int, bytes]
-
-
-def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    return struct.pack(">HBBBL", len(payload) >> 8, len(payload) & 255, kind, flags, stream_id) + payload
-
-
-def number(*values: int) -> bytes:
-    return struct.pack(f">{len(values)}L", *values)
-
-
-def setting(*pairs: tuple[int, int]) -> bytes:
-    return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HL", *pair) for pair in pairs))
-
-
-def window(stream_id: int, increment: int) -> bytes:
-    return frame(WINDOW_UPDATE, 0, stream_id, number(increment))
-
-
-def block(fields: Fields, huffman: bool = False) -> bytes:
-    """A header block that leaves no trace in the table: it can be sent again on any connection."""
-    encoder = Encoder()
-    encoder.header_table_size = 0
-    encoded: bytes = encoder.encode([(name, value, True) for name, value in fields], huffman)
-    return encoded
-
-
-class Peer:
-    """A client that has shaken hands. It reads frames, and leaves all judgement to the case."""
-
-    def __init__(self, sock: socket.socket, preface: bytes = PREFACE) -> None:
-        self.sock = sock
-        self._file = sock.makefile("rb")
-        self._decoder = Decoder()
-        self.settings: dict[int, int] = {}
-        #: Of the last HEADERS frame.
-        self.fields: dict[Any, Any] = {}
-        if preface:
-            self.send(preface, setting())
-            kind, flags, _, payload = self.read()
-            assert (kind, flags) == (SETTINGS, 0)
-            self.settings = dict(struct.iter_unpack(">HL", payload))
-            self.until(lambda kind, flags: kind == SETTINGS and flags == ACK)
-            self.send(frame(SETTINGS, ACK, 0))
-
-    def send(self, *data: bytes) -> None:
-        self.sock.sendall(b"".join(data))
-
-    def headers(self, stream_id: int, fields: Fields = GET, flags: int = END_STREAM | END_HEADERS) -> None:
-        self.send(frame(HEADERS, flags, stream_id, block(fields)))
-
-    def read(self) -> Frame:
-        """The next frame.
-
-        Raises:
-            EOFError: the server has closed the connection.
-        """
-        head = self._file.read(9)
-        if len(head) < 9:
-            raise EOFError
-        high, low, kind, flags, stream_id = struct.unpack(">HBBBL", head)
-        payload = self._file.read(high << 8 | low)
-        if kind == HEADERS:
-            self.fields = dict(self._decoder.decode(payload))
-        return kind, flags, stream_id, payload
-
-    def until(self, is_wanted: Callable[[int, int], bool]) -> Frame:
-        while True:
-            found = self.read()
-            if is_wanted(found[0], found[1]):
-                return found
-            assert found[0] != GOAWAY, found
-
-    def answered(self, stream_id: int, status: str = "200", version: str | None = "2") -> None:
-        """A whole response comes on the stream."""
-        kind, flags, found, payload = self.until(lambda kind, flags: kind in (HEADERS, RST_STREAM))
-        fields = self.fields if kind == HEADERS else {}
-        assert (found, fields.get(":status"), fields.get("x-version")) == (stream_id, status, version), (
-            payload
-        )
-        while not flags & END_STREAM:
-            kind, flags, found, payload = self.until(lambda kind, flags: kind in (DATA, RST_STREAM))
-            assert (kind, found) == (DATA, stream_id), (kind, payload)
-
-    def body(self) -> Frame:
-        return self.until(lambda kind, flags: kind == DATA)
-
-    def promised(self, payload: bytes) -> dict[Any, Any]:
-        """The request fields of a PUSH_PROMISE, which must be decoded in its turn."""
-        fields: dict[Any, Any] = dict(self._decoder.decode(payload[4:]))
-        return fields
-
-    def alive(self) -> None:
-        """The connection is well: it answers a PING."""
-        self.send(frame(PING, 0, 0, b"alive???"))
-        while (found := self.until(lambda kind, flags: kind == PING))[3] != b"alive???":
-            pass
-        assert found[1:3] == (ACK, 0)
-
-    def connection_error(self, *codes: int) -> None:
-        """GOAWAY with one of the codes, then the end."""
-        while True:
-            kind, _, _, payload = self.read()
-            if kind == GOAWAY:
-                break
-            assert kind != RST_STREAM, payload
-        assert struct.unpack(">LL", payload[:8])[1] in codes, payload
-        with pytest.raises(EOFError):
-            self.read()
-
-    def stream_error(self, *codes: int) -> None:
-        """RST_STREAM, after which the connection lives, or GOAWAY; with one of the codes."""
-        while True:
-            kind, _, _, payload = self.read()
-            if kind in (GOAWAY, RST_STREAM):
-                break
-        assert struct.unpack(">L", payload[-4:] if kind == RST_STREAM else payload[4:8])[0] in codes, payload
-        if kind == RST_STREAM:
-            self.alive()
-
-    def close(self) -> None:
-        self._file.close()
-        self.sock.close()
-
-
-Act = Callable[[Peer], None]
-
-
-# ---- what a case is made of
-
-
-def sends(*data: bytes) -> Act:
-    return lambda peer: peer.send(*data)
-
-
-def headers(stream_id: int, fields: Fields = GET, flags: int = END_STREAM | END_HEADERS) -> Act:
-    return lambda peer: peer.headers(stream_id, fields, flags)
-
-
-def opened(fields: Fields = HOLD) -> Act:
-    return headers(1, fields, END_HEADERS)
-
-
-def half_closed(peer: Peer) -> None:
-    peer.headers(1, HOLD)
-
-
-def closed(peer: Peer) -> None:
-    peer.headers(1)
-    peer.answered(1)
-
-
-def reset(peer: Peer) -> None:
-    peer.headers(1, HOLD, END_HEADERS)
-    peer.send(frame(RST_STREAM, 0, 1, number(CANCEL)))
-
-
-def answered_early(peer: Peer) -> None:
-    peer.headers(1, EARLY, END_HEADERS)
-    peer.answered(1)
-
-
-def reset_half_closed(peer: Peer) -> None:
-    peer.headers(1, HOLD)
-    peer.send(frame(RST_STREAM, 0, 1, number(CANCEL)))
-
-
-def padded(kind: int, flags: int, payload: bytes, padding: int) -> bytes:
-    return frame(kind, flags | PADDED, 1, bytes([padding]) + payload + bytes(padding))
-
-
-def answered(stream_id: int = 1) -> Act:
-    return lambda peer: peer.answered(stream_id)
-
-
-def alive(peer: Peer) -> None:
-    peer.alive()
-
-
-def connection_error(*codes: int) -> Act:
-    return lambda peer: peer.connection_error(*codes)
-
-
-def stream_error(*codes: int) -> Act:
-    return lambda peer: peer.stream_error(*codes)
-
-
-def hpack_block(*parts: bytes) -> bytes:
-    """GET / in indexed fields, and parts of one's own."""
-    return frame(
-        HEADERS, END_STREAM | END_HEADERS, 1, b"".join((b"\x82\x86\x84", b"\x01\x09127.0.0.1", *parts))
-    )
-
-
-def bad_request(fields: Fields, *more: tuple[str, str]) -> tuple[Act, ...]:
-    return headers(1, [*fields, *more]), stream_error(PROTOCOL)
-
-
-def without(name: str) -> Fields:
-    return [field for field in GET if field[0] != name]
-
-
-def with_priority(dependency: int, weight: int) -> bytes:
-    flags = END_STREAM | END_HEADERS | WITH_PRIORITY
-    return frame(HEADERS, flags, 1, number(dependency) + bytes([weight]) + block(GET))
-
-
-def unfinished(*data: bytes) -> tuple[Act, ...]:
-    return sends(frame(HEADERS, END_STREAM, 1, block(GET)), *data), connection_error(PROTOCOL)
-
 
 # ---- cases that need more than a line
 
@@ -696,92 +512,6 @@ CASES: dict[str, tuple[Act, ...]] = {
         connection_error(PROTOCOL),
     ),
 }
-
-
-class Server:
-    """A running `hypercorn` that speaks TLS on one port and clear text on another."""
-
-    def __init__(self, loop: str, directory: Path) -> None:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(directory / "ca.pem")
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-            directory / "server.pem"
-        )
-        self._context = ssl.create_default_context(cafile=directory / "ca.pem")
-        self._context.set_alpn_protocols(["h2"])
-        self.log = directory / "log"
-        command = [
-            sys.executable,
-            "-m",
-            "hypercorn",
-            "-c",
-            "none",
-            "-k",
-            loop,
-            "-w",
-            "0",
-            "-b",
-            "127.0.0.1:0",
-        ]
-        command += ["--insecure-bind", "127.0.0.2:0", "--certfile", str(directory / "server.pem")]
-        command += ["--app-dir", str(Path(__file__).parent), "http2_app:app"]
-        with self.log.open("wb") as file:
-            self._process = subprocess.Popen(command, stderr=file, stdout=file)
-        self._ports = {scheme: self._port(scheme) for scheme in ("http", "https")}
-
-    def _port(self, scheme: str) -> int:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if match := re.search(rb"\b%b://127\.0\.0\.[12]:(\d+)" % scheme.encode(), self.log.read_bytes()):
-                return int(match[1])
-            time.sleep(0.02)
-        raise AssertionError(self.log.read_text())
-
-    def connect(self, scheme: str) -> socket.socket:
-        host = "127.0.0.1" if scheme == "https" else "127.0.0.2"
-        sock = socket.create_connection((host, self._ports[scheme]), PATIENCE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if scheme == "https":
-            sock = self._context.wrap_socket(sock, server_hostname="127.0.0.1")
-            assert sock.selected_alpn_protocol() == "h2"
-        return sock
-
-    def begin_stop(self) -> None:
-        """Ask for a graceful stop, and return when it has begun."""
-        self._process.terminate()
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                self.connect("http").close()
-            except ConnectionRefusedError:
-                return
-        raise AssertionError("still accepting")
-
-    def connect_only(self) -> socket.socket:
-        """A connection whose TLS handshake is still to come: `do_handshake`."""
-        sock = socket.create_connection(("127.0.0.1", self._ports["https"]), PATIENCE)
-        return self._context.wrap_socket(sock, server_hostname="127.0.0.1", do_handshake_on_connect=False)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self.wait()
-
-    def wait(self) -> None:
-        try:
-            status = self._process.wait(15)
-        finally:
-            self._process.kill()
-        assert status == 0, self.log.read_text()
-        assert "Traceback" not in self.log.read_text()
-
-
-def wait_until_full(sock: socket.socket) -> None:
-    """Until nothing more arrives: the server's socket takes no more."""
-    before, now = -1, 0
-    while before != now or not now:
-        time.sleep(0.1)
-        size = fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4))
-        before, now = now, int.from_bytes(size, sys.byteorder)
 
 
 @pytest.fixture(scope="module", params=LOOPS)

@@ -1,0 +1,118 @@
+"""WSGI: what its threads do beside each other, and how they end, on every loop."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from wsgiref.types import StartResponse
+
+Environ = dict[str, Any]
+OK = "200 OK"
+PLAIN = [("Content-Type", "text/plain")]
+
+GET = b"GET /a HTTP/1.1\r\nhost: example.test\r\n\r\n"
+
+
+def test_back_pressure_and_the_client_s_end(serve: Callable[..., Any]) -> None:
+    produced = 0
+    finished = threading.Event()
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+        nonlocal produced
+        start_response(OK, [])
+        try:
+            while True:
+                produced += 100_000
+                yield b"x" * 100_000
+        finally:
+            finished.set()
+
+    client = serve(app).connect()
+    client.send(GET)
+    client.head()
+    for _ in range(100):
+        client.chunk()
+    # Whatever fits in sockets and buffers, it does not run away.
+    assert not finished.is_set()
+    assert produced < 50_000_000
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert finished.wait(10)
+
+
+def test_more_requests_than_threads(serve: Callable[..., Any]) -> None:
+    together = threading.Barrier(2)
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        together.wait(10)  # needs both threads at once, eight times
+        start_response(OK, [])
+        return [threading.current_thread().name.encode()]
+
+    server = serve(app, threads=2)
+    clients = [server.connect() for _ in range(16)]
+    for client in clients:
+        client.send(GET)
+    names = [client.response()[2] for client in clients]
+    assert len(set(names)) == 2
+
+
+def test_a_slow_call_does_not_hold_up_a_quick_one(serve: Callable[..., Any]) -> None:
+    go_on = threading.Event()
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/slow":
+            assert go_on.wait(10)
+        start_response(OK, [])
+        return [environ["PATH_INFO"].encode()]
+
+    server = serve(app, threads=3)
+    slow = [server.connect() for _ in range(2)]
+    quick = server.connect()
+    for client in slow:
+        client.send(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+    for _ in range(50):
+        quick.send(GET)
+        assert quick.response()[2] == b"/a"
+    go_on.set()
+    for client in slow:
+        assert client.response()[2] == b"/slow"
+
+
+def test_the_answer_in_progress_survives_a_graceful_stop(serve: Callable[..., Any]) -> None:
+    running = threading.Event()
+    go_on = threading.Event()
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        running.set()
+        assert go_on.wait(10)
+        start_response(OK, [])
+        return [b"finished"]
+
+    server = serve(app)
+    client = server.connect()
+    client.send(GET)
+    assert running.wait(10)
+    server.stop()
+    go_on.set()
+    assert client.response()[2] == b"finished"
+
+
+def test_threads_end_with_the_server(serve: Callable[..., Any]) -> None:
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(OK, [])
+        threads.append(threading.current_thread())
+        return []
+
+    threads: list[threading.Thread] = []
+    server = serve(app)
+    client = server.connect()
+    client.send(GET)
+    client.response()
+    server.close()
+    gc.collect()  # the server is a web of objects that refer to each other
+    threads[0].join(10)
+    assert not threads[0].is_alive()
