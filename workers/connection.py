@@ -123,7 +123,7 @@ class Connection(Transport):
             self.on_readable()
             if self.is_closed or self.is_lingering:
                 return
-            at_once = at_once and now > self._fresh_until and (self.tls is None or self.tls.handshake_done)
+            at_once = at_once and now > self._fresh_until and not self._is_shaking_hands()
         for exchange in list(self.exchanges.values()):
             exchange.drain(reason)
         was_idle = self.is_idle
@@ -133,6 +133,9 @@ class Connection(Transport):
             # No answer is on its way that a reset could destroy, but perhaps a GOAWAY, by which a client knows
             # what to send again: hold up the stop for the way there and back, no longer.
             self._linger_until_at_most(now + FAREWELL_SECONDS)
+
+    def _is_shaking_hands(self) -> bool:
+        return self.tls is not None and self.tls.handshake_begun and not self.tls.handshake_done
 
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""
@@ -162,8 +165,8 @@ class Connection(Transport):
                 self._receive_tls(self.tls, data)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
-            self.close()
+        except OSError as error:
+            self.lost(error)
         except Exception:  # noqa: BLE001
             self.failed()
 
@@ -211,7 +214,9 @@ class Connection(Transport):
             self._write(tls.data_to_send())
         if plaintext:
             self._take(plaintext)
-        if tls.received_close and not self._eof:
+        if self.is_lingering and tls.received_close:
+            self.close()  # both sides have said all
+        elif tls.received_close and not self._eof and not self.is_closed:
             self._eof_received(now)
         elif tls.handshake_done:
             self.settle(now)

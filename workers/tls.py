@@ -57,6 +57,7 @@ class TLSLayer:
     After every call `data_to_send` may have something: a step of the handshake, an alert, a new ticket.
 
     Attributes:
+        handshake_begun: the peer has sent something.
         handshake_done: the peer may send and be sent application data. Never turns False again.
         received_close: the peer has sent close_notify (RFC 8446 §6.1): nothing more comes from it. It may
             still read what is sent.
@@ -72,6 +73,7 @@ class TLSLayer:
         "_object",
         "_outgoing",
         "_sent_close",
+        "handshake_begun",
         "handshake_done",
         "received_close",
     )
@@ -83,6 +85,7 @@ class TLSLayer:
         self._info: dict[str, Any] | None = None
         self._failed = False
         self._sent_close = False
+        self.handshake_begun = False
         self.handshake_done = False
         self.received_close = False
 
@@ -183,6 +186,7 @@ class TLSLayer:
         return self._info
 
     def _shake_hands(self) -> bool:
+        self.handshake_begun = True
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:

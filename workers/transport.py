@@ -145,6 +145,12 @@ class Transport:
         logger.exception("Error in a connection; it is cut")
         self.abort()
 
+    def lost(self, error: OSError) -> None:
+        """The peer has reset the connection, or it has broken."""
+        if self.tls is not None and not self.tls.handshake_done and not self.is_lingering:
+            logger.debug("TLS with %s failed: %s", self.client, error.strerror)
+        self.close()
+
     # ---- writing
 
     def _send(self, data: bytes) -> None:
@@ -161,8 +167,8 @@ class Transport:
             sent = self.sock.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
-        except OSError:
-            self.close()
+        except OSError as error:
+            self.lost(error)
             return
         self.counters[_BYTES_SENT] += sent
         if sent < len(data):
@@ -204,8 +210,8 @@ class Transport:
             self.settle(now)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
-            self.close()
+        except OSError as error:
+            self.lost(error)
         except Exception:  # noqa: BLE001
             self.failed()
 

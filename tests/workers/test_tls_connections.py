@@ -6,12 +6,15 @@ import contextlib
 import logging
 import socket
 import ssl
+import struct
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from h2.connection import H2Connection
 from tests.workers.conftest import Running, Serve
 
 GET = b"GET / HTTP/1.1\r\nhost: example.test\r\n\r\n"
@@ -67,6 +70,20 @@ class Handshake:
         while not (said := self.step()):
             self.hear()
         self.sock.sendall(said)
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def encrypted(self, data: bytes) -> bytes:
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def end(self) -> bytes:
+        """The client's close_notify."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        return self._outgoing.read()
 
 
 def test_the_handshake_takes_nothing_from_the_time_for_the_first_request(
@@ -205,3 +222,62 @@ def test_certificates_of_clients(serve: Serve, pem: str, authority: trustme.CA, 
     for stranger in (None, trustme.CA()):
         with pytest.raises(ssl.SSLError):
             ask(stranger)
+
+
+def test_a_peer_that_resets_in_the_handshake(
+    serve: Serve, pem: str, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(hello, certfile=pem, loglevel="debug")
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"):
+        client = Handshake(server, context)
+        client.sock.sendall(client.step())
+        client.hear()
+        client.reset()
+        server.stop()
+        server.join()
+    (line,) = [record for record in caplog.records if "TLS" in record.message]
+    assert (line.levelname, line.exc_info) == ("DEBUG", None)
+    assert "Connection reset by peer" in line.message
+
+
+@pytest.mark.parametrize("how", ["waits", "closes", "resets"])
+def test_an_end_of_http2_and_of_tls_in_one_piece(
+    serve: Serve, pem: str, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """GOAWAY and close_notify: there is nobody left to tell, and nothing has gone wrong."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            begun.set()
+            assert may_end.wait(30)  # the loop stands still: all that the other client does has come by then
+        await hello(scope, receive, send)
+
+    context.set_alpn_protocols(["h2"])
+    server = serve(app, certfile=pem)
+    client = Handshake(server, context)
+    client.sock.sendall(client.step())
+    client.finish()
+    http2 = H2Connection()
+    http2.initiate_connection()
+    client.sock.sendall(client.encrypted(http2.data_to_send()))
+    assert client.sock.recv(65536)
+    context.set_alpn_protocols(["http/1.1"])
+    with context.wrap_socket(dial(server), server_hostname="example.test") as other:
+        other.sendall(GET)
+        assert begun.wait(30)
+        http2.close_connection()
+        client.sock.sendall(client.encrypted(http2.data_to_send()) + client.end())
+        if how == "resets":
+            client.reset()
+        elif how == "closes":
+            client.sock.shutdown(socket.SHUT_WR)
+        may_end.set()
+        assert other.recv(12) == b"HTTP/1.1 200"
+    with contextlib.suppress(OSError):  # reset, or closed already
+        while client.sock.recv(65536):
+            pass
+    client.sock.close()
+    server.stop()
+    server.join()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
