@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +31,9 @@ logger = logging.getLogger("hypercorn.error")
 
 # What the largest record holds (2^14 octets): one read never takes more.
 _RECORD_SIZE = 16 * 1024
+
+#: `_ssl.ENCODING_DER`.
+_DER = 2
 
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
@@ -169,8 +173,8 @@ class TLSLayer:
         The first call makes it, in well under a millisecond; later calls give the same dictionary.
 
         `server_cert` is None if the context was not made by `config.tls`. `client_cert_chain` is what the
-        client sent on Python 3.13; before, the ssl module shows the client's own certificate only. It is
-        empty unless `verify_mode` asks for certificates. A certificate that cannot be verified ends the
+        client sent, its own certificate alone in a resumed session; it is empty unless `verify_mode` asks for
+        certificates. A certificate that cannot be verified ends the
         handshake, so `client_cert_error` is always None.
         """
         if self._info is None:
@@ -224,12 +228,12 @@ class TLSLayer:
         return b"".join(pieces)
 
     def _client_chain(self) -> list[bytes]:
+        """In DER form, the client's own first."""
         certificate = self._object.getpeercert(binary_form=True)
         if certificate is None:
             return []
-        chain_of = getattr(self._object, "get_unverified_chain", None)
         # A resumed session keeps the client's own certificate only.
-        return list(chain_of() if chain_of is not None else ()) or [certificate]
+        return _sent_chain(self._object) or [certificate]
 
     def _cipher_suite(self) -> int | None:
         cipher = self._object.cipher()
@@ -240,6 +244,15 @@ class TLSLayer:
             known = self._object.context.get_ciphers()
             _cipher_suites.update({str(suite["name"]): int(suite["id"]) & 0xFFFF for suite in known})
         return _cipher_suites.get(cipher[0])
+
+
+def _sent_chain(connection: ssl.SSLObject) -> list[bytes]:
+    """All certificates that the peer has sent, in DER form."""
+    if sys.version_info >= (3, 13):
+        return connection.get_unverified_chain()
+    # What 3.13 made a method of was there before, one attribute further in.
+    inner = getattr(connection, "_sslobj")  # noqa: B009 - to the type checkers there is no such attribute
+    return [certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ()]
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -263,7 +263,7 @@ class TestClientCertificates:
         assert info["client_cert_error"] is None
         chain = info["client_cert_chain"]
         assert all(certificate.startswith("-----BEGIN CERTIFICATE-----\n") for certificate in chain)
-        assert len(chain) == (2 if hasattr(ssl.SSLObject, "get_unverified_chain") else 1)
+        assert len(chain) == 2
 
     def test_required_and_missing(
         self, context: ssl.SSLContext, authority: trustme.CA, version: ssl.TLSVersion

@@ -281,3 +281,11 @@ def test_an_end_of_http2_and_of_tls_in_one_piece(
     server.stop()
     server.join()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_stop_does_not_wait_for_who_has_said_nothing(serve: Serve, pem: str) -> None:
+    server = serve(hello, certfile=pem, ssl_handshake_timeout=300, graceful_timeout=300)
+    with dial(server) as silent:
+        server.stop()
+        server.join()
+        assert silent.recv(1) == b""
