@@ -34,6 +34,9 @@ _BINDS = ("bind", "insecure_bind", "quic_bind")
 #: Settings that are properties here.
 _PROPERTIES = (*_BINDS, "logger_class")
 
+#: The attributes of which it is remembered where they were set.
+_TRACED = frozenset({*TABLE, "ssl_enabled"})
+
 #: Types that values of settings have in a file.
 _PLAIN = (str, int, float, list, tuple, dict)
 
@@ -55,7 +58,9 @@ class Config(Options):
         """Set up here rather than in `__init__`, which subclasses written for Hypercorn need not call."""
         config = super().__new__(cls)
         state = vars(config)
-        state.update(_sources={}, _unknown={}, _quic_addresses=[], _log=None, _loader=None, files=())
+        state.update(
+            _sources={}, _unknown={}, _quic_addresses=[], _log=None, _loader=None, _ssl_enabled=None, files=()
+        )
         state.update({f"_{name}": copy.copy(TABLE[name].default) for name in _PROPERTIES})
         for name in TABLE:
             default = None if name in _PROPERTIES else getattr(cls, name, None)
@@ -69,6 +74,7 @@ class Config(Options):
         _quic_addresses: list[tuple[Any, ...]]
         _log: Any
         _loader: Callable[[], Config] | None
+        _ssl_enabled: bool | None
         _bind: list[str]
         _insecure_bind: list[str]
         _quic_bind: list[str]
@@ -78,7 +84,7 @@ class Config(Options):
         if name == "root_path" and isinstance(value, str):
             value = value.rstrip("/")
         super().__setattr__(name, value)
-        if name in TABLE:
+        if name in _TRACED:
             self._sources[name] = f"Config.{name}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -90,7 +96,7 @@ class Config(Options):
             setattr(self, name, value)
         except AttributeError:
             return
-        if name in TABLE:
+        if name in _TRACED:
             self._sources[name] = source
 
     def given(self, name: str) -> Any:
@@ -105,6 +111,14 @@ class Config(Options):
             return self._sources[name]
         overridden = getattr(type(self), name, None) is not getattr(Config, name, None)
         return f"{type(self).__name__}.{name}" if overridden else "default"
+
+    def is_own(self, name: str) -> bool:
+        """Whether this attribute, which is no setting, is not as every `Config` has it."""
+        return (
+            name in vars(self)
+            or (name == "ssl_enabled" and self._ssl_enabled is not None)
+            or getattr(type(self), name, None) is not getattr(Config, name, self)
+        )
 
     # Hypercorn's properties
 
@@ -173,13 +187,17 @@ class Config(Options):
 
     @property
     def ssl_enabled(self) -> bool:
-        """Whether `bind` speaks TLS."""
-        return self.certfile is not None
+        """Whether `bind` speaks TLS; unless it is set, whether there is a `certfile`."""
+        return self.certfile is not None if self._ssl_enabled is None else self._ssl_enabled
+
+    @ssl_enabled.setter
+    def ssl_enabled(self, value: bool) -> None:
+        self._ssl_enabled = value
 
     @property
     def has_own_ssl_context(self) -> bool:
-        """Whether a subclass makes the context; what it makes of the settings is its affair."""
-        return type(self).create_ssl_context is not Config.create_ssl_context
+        """Whether a subclass or a settings file makes the context; what it makes of the settings is its affair."""
+        return self.is_own("create_ssl_context")
 
     def create_ssl_context(self) -> SSLContext | None:
         """The context for TLS listeners, None without TLS. Reads the files.
@@ -314,18 +332,16 @@ class Config(Options):
 
     def _missing_beside(self, values: dict[str, Any]) -> list[Mistake]:
         """What is set and cannot do anything without another setting."""
+        if self.has_own_ssl_context:
+            return []
         if self.certfile is None:
             return [
                 Mistake(self.source_of(name), "certfile is missing beside it")
-                for name in ("keyfile", "sni_certificates")
+                for name in ("ssl_enabled", "keyfile", "sni_certificates")
                 if getattr(self, name)
             ]
         mode = values.get("verify_mode")
-        if (
-            mode is not None
-            and mode.name == "CERT_REQUIRED"
-            and not (self.ca_certs or self.has_own_ssl_context)
-        ):
+        if mode is not None and mode.name == "CERT_REQUIRED" and not self.ca_certs:
             text = "ca_certs is missing beside it: no certificate of a client could be believed"
             return [Mistake(self.source_of("verify_mode"), text)]
         return []
@@ -401,9 +417,7 @@ def _attributes(instance: object) -> list[tuple[str, Any]]:
         names += [
             name
             for name in dir(instance)
-            if not name.startswith("_")
-            and name not in TABLE
-            and getattr(type(instance), name, None) is not getattr(Config, name, instance)
+            if not name.startswith("_") and name not in TABLE and instance.is_own(name)
         ]
     else:
         names = [name for name in dir(instance) if not name.startswith("__")]

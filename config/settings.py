@@ -91,6 +91,10 @@ def without_effect(settings: Settings) -> list[str]:
                 "--verify-mode lets no client with a certificate in: --ca-certs is missing beside it"
             )
     else:
+        if settings.config.has_own_ssl_context:
+            sentences.append(
+                "create_ssl_context has no effect: without --certfile or ssl_enabled, --bind is in clear text"
+            )
         sentences.extend(
             f"{option.flag} has no effect: without --certfile, --bind is in clear text"
             for name, option in TABLE.items()

@@ -59,7 +59,8 @@ def run_worker(
         tls = _load_tls(settings, listeners)
     except TLSConfigError as error:
         # What could not be found wrong before: files change, and the user's own hooks are called here.
-        supervisor.failed(Failure.STARTUP, str(error))
+        is_theirs = settings.config.has_own_ssl_context
+        supervisor.failed(Failure.STARTUP, str(error), _with_traceback(error) if is_theirs else "")
         return ExitStatus.NOT_READY
     try:
         if is_supervised:

@@ -300,7 +300,7 @@ class TLSContexts:
             files: what `make` reads (`config.tls.watched_files`).
 
         Raises:
-            TLSConfigError: the context cannot be made. Whatever else `make` raises comes through too.
+            TLSConfigError: the context cannot be made, or `make` raises.
         """
         self._make: Callable[[], object] = make
         self._files = tuple(files)
@@ -340,8 +340,8 @@ class TLSContexts:
         self._tried = self._seen = self._signature(self._seen)
         try:
             self.current = self._make_context()
-        except Exception as error:  # noqa: BLE001 - a border: `make` may be the user's own code
-            self._complain(error)
+        except TLSConfigError as error:
+            self._complain(str(error))
             return False
         if self._files:
             logger.info("TLS certificate reloaded from %s", self._files[0])
@@ -349,7 +349,13 @@ class TLSContexts:
         return True
 
     def _make_context(self) -> ssl.SSLContext:
-        made = self._make()
+        try:
+            made = self._make()
+        except TLSConfigError:
+            raise
+        except Exception as error:
+            text = f"create_ssl_context failed: {type(error).__name__}: {error}"
+            raise TLSConfigError(text) from error
         if made is None:
             raise TLSConfigError("create_ssl_context gave no context for a listener that speaks TLS")
         if not isinstance(made, ssl.SSLContext):
@@ -360,10 +366,7 @@ class TLSContexts:
         made.options |= _OPTIONS
         return made
 
-    def _complain(self, error: Exception) -> None:
-        complaint = (
-            f"{type(error).__name__}: {error}" if not isinstance(error, TLSConfigError) else str(error)
-        )
+    def _complain(self, complaint: str) -> None:
         if complaint != self._last_complaint:
             self._last_complaint = complaint
             logger.error("The new TLS certificate is not used, the old one stays: %s", complaint)

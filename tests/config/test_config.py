@@ -17,6 +17,7 @@ import pytest
 
 import hypercorn.config
 from hypercorn.config import Config, ConfigError, parse_bind, without_effect
+from hypercorn.config.surroundings import enter
 
 #: What users of Hypercorn 0.18 find; `daemon` differs on purpose.
 DEFAULTS = {
@@ -156,8 +157,9 @@ def test_unknown_names_are_kept() -> None:
 
 
 def test_mappings() -> None:
-    config = Config.from_mapping({"workers": 2, "backlog": 3}, workers=4, log="read-only", ssl_enabled=True)
-    assert (config.workers, config.backlog, config.ssl_enabled) == (4, 3, False)
+    config = Config.from_mapping({"workers": 2, "backlog": 3}, workers=4, log="read-only")
+    assert (config.workers, config.backlog) == (4, 3)
+    assert config.log != "read-only"
     assert Config.from_mapping().workers == 1
 
 
@@ -430,6 +432,35 @@ def test_asking_for_certificates_needs_an_authority() -> None:
     # Clients that have none are served, as they were by Hypercorn.
     [told] = without_effect(Config.from_mapping(given, verify_mode="CERT_OPTIONAL").resolve())
     assert told.startswith("--verify-mode lets no client with a certificate in")
+
+
+OWN_CONTEXT = "def create_ssl_context():\n    raise AssertionError('made where it is used')\n"
+
+
+@pytest.mark.parametrize("enabling", ["certfile = 'own'\nkeyfile = 'own'\n", "ssl_enabled = True\n"])
+def test_a_settings_file_may_make_the_context(tmp_path: Path, enabling: str) -> None:
+    (tmp_path / "own.py").write_text(enabling + OWN_CONTEXT)
+    config = Config.from_pyfile(tmp_path / "own.py")
+    for each in (config, Config.from_object(config)):
+        assert each.has_own_ssl_context
+        assert each.resolve().ssl_enabled
+        enter(each, each.resolve())
+        assert not without_effect(each.resolve())
+
+
+def test_a_context_without_tls_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_CONTEXT)
+    settings = Config.from_pyfile(tmp_path / "own.py").resolve()
+    assert not settings.ssl_enabled
+    [told] = without_effect(settings)
+    assert told.startswith("create_ssl_context has no effect: without --certfile or ssl_enabled")
+
+
+def test_tls_without_a_certificate_or_a_context() -> None:
+    assert mistakes_of(Config.from_mapping(ssl_enabled=True)) == [
+        "ssl_enabled: certfile is missing beside it"
+    ]
+    assert not Config.from_mapping(ssl_enabled=False, certfile="c").resolve().ssl_enabled
 
 
 def test_every_mistake_is_told_with_where_it_was_made(tmp_path: Path) -> None:

@@ -527,6 +527,16 @@ def test_certificates_are_read_before_root_is_given_up(application: Path) -> Non
     assert (done.returncode, done.stderr.splitlines()[-1]) == (3, "hypercorn: asked by user 0")
 
 
+def test_a_context_hook_that_raises_is_named(start: Start, application: Path) -> None:
+    (application / "own.py").write_text(
+        "certfile = 'own'\ndef create_ssl_context():\n    raise RuntimeError('no vault')\n"
+    )
+    arbiter = start("-w", "2", "-c", "file:own.py")
+    assert arbiter.ends() == 3
+    arbiter.wait_for('own.py., line 3, in create_ssl_context$|own.py", line 3, in create_ssl_context$')
+    arbiter.wait_for("^hypercorn: create_ssl_context failed: RuntimeError: no vault$")
+
+
 def test_the_arbiter_stays_small() -> None:
     code = (
         "import sys, hypercorn.run\n"

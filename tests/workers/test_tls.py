@@ -565,6 +565,12 @@ class TestRenewal:
         with pytest.raises(TLSConfigError, match="create_ssl_context gave"):
             TLSContexts(lambda: made, ())
 
+    def test_a_hook_that_raises(self) -> None:
+        with pytest.raises(
+            TLSConfigError, match=r"^create_ssl_context failed: ZeroDivisionError: integer division"
+        ):
+            TLSContexts(lambda: 1 // 0, ())  # type: ignore[arg-type,return-value]
+
     def test_files_for_root_alone(self, pem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         # A file that is gone can be read by nobody; root, who may run this, reads all others.
         with caplog.at_level("INFO", "hypercorn.error"):
