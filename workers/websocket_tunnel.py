@@ -238,6 +238,8 @@ class WebSocketTunnel:
             engine.send_data(stream_id, data, False, now)
             self.bytes_sent += len(data)
             connection.unflushed += len(data)
+        if session.queue:
+            self._wake_receiver()  # reading may have gone on as output was taken
         if session.taken:
             engine.consume(stream_id, session.taken, now)
             session.taken = 0
@@ -333,7 +335,7 @@ class WebSocketTunnel:
             self._wake_receiver()
             self._wake_senders()
         else:
-            self._session.receive_eof(now)
+            self._session.connection_lost(now)
             self._over(now)
 
     def writable(self) -> None:

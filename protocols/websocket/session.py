@@ -92,6 +92,7 @@ class WebSocketSession:
         "_is_handling",
         "_is_reading",
         "_is_stalled",
+        "_keeps_messages",
         "_may_switch_back",
         "_output",
         "_parameters",
@@ -135,6 +136,8 @@ class WebSocketSession:
         self.ended: Close | None = None
         #: What the peer sends is still looked at.
         self._is_reading = True
+        #: And is for the application.
+        self._keeps_messages = True
         #: The application has had a message, and has not asked for the next one yet.
         self._is_handling = False
         #: The peer's Close frame, or our failure as `RemoteProtocolError`, that waits for its turn.
@@ -222,6 +225,18 @@ class WebSocketSession:
         elif not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
 
+    def connection_lost(self, now: float) -> None:
+        """Nothing can be sent any more, and nothing more comes. What the peer has sent before is still read.
+
+        Our answers are dropped: nobody takes them, and reading would wait for that for ever.
+        """
+        self.is_open = False
+        self._output = []
+        self.unsent = 0
+        self.receive_eof(now)
+        if self._is_stalled and not self.queue:
+            self._read(now)
+
     def next_message(self, now: float) -> str | bytes | Close | None:
         """The next message; or, once and last of all, how the WebSocket has ended; None when neither is there."""
         queue = self.queue
@@ -260,8 +275,8 @@ class WebSocketSession:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
 
     def _is_full(self) -> bool:
-        if not self.is_open:
-            return False  # nothing is kept any more
+        if not self._keeps_messages:
+            return False
         return (
             len(self.queue) >= self._parameters.max_queued_messages
             or self._queued_bytes >= _QUEUE_HIGH_WATER
@@ -370,7 +385,7 @@ class WebSocketSession:
         return True
 
     def _take_message(self, message: str | bytes) -> None:
-        if self.is_open:
+        if self._keeps_messages:
             self.queue.append(message)
             self._queued_bytes += len(message)
 
@@ -407,7 +422,7 @@ class WebSocketSession:
 
     def _end(self, closing: Closing, close: Close, now: float) -> None:
         """Nothing is read or made from here on; the application is told of `close` unless it knows already."""
-        self.is_open = False
+        self.is_open = self._keeps_messages = False
         self._is_reading = False
         self._pending_end = None
         self.closing = closing
@@ -442,7 +457,7 @@ class WebSocketSession:
             self.send_frame(frames.encode_close(code, reason))
         except UnicodeEncodeError:
             raise LocalProtocolError("the reason of a Close frame is not valid Unicode") from None
-        self.is_open = False
+        self.is_open = self._keeps_messages = False
         self.deadline = now + self._parameters.close_timeout
         if tell:
             self._tell_end(Close(code, reason))
@@ -472,7 +487,7 @@ class WebSocketSession:
     def _ping(self, now: float) -> None:
         parameters = self._parameters
         self._ping_at = now + (parameters.ping_interval or NEVER)
-        if self._output or self._pong_deadline != NEVER:
+        if self._output or (self._pong_deadline != NEVER and not self._heard):
             return  # one ping at a time, and none to a peer that does not read
         self.send_frame(frames.encode(_PING, b""))
         self._heard = False

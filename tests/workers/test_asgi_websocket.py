@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import socket
+import struct
 import sys
+import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
+import anyio
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -509,6 +514,63 @@ def test_a_client_that_does_not_read(serve: Serve) -> None:
     client.head()
     assert ended.wait(10)
     assert len(progress) < 1000
+
+
+def test_a_client_that_does_not_read_its_pongs_and_is_gone(serve: Serve) -> None:
+    app = Recorder()
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    # Nobody takes the pongs, so that the server stops to read. Should it only have been slow, nothing is shown.
+    client.sock.settimeout(0.5)
+    with suppress(TimeoutError):
+        while True:
+            client.sock.send(masked(0x89, b"x" * 100) * 100)
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    assert app.ended.wait(10)
+    assert app.messages == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
+def test_messages_that_came_while_the_client_did_not_read(serve: Serve) -> None:
+    """Reading stands still while two senders wait; who receives must hear of it when it goes on."""
+    received: list[str] = []
+    ended = threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+
+        async def write() -> None:
+            for _ in range(100):
+                await send({"type": "websocket.send", "bytes": bytes(100_000)})
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            tasks.start_soon(write)
+            while len(received) < 2:
+                received.append((await receive())["text"])
+        ended.set()
+
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    wait_until_full(client.sock)
+    client.send(masked(0x81, b"one") + masked(0x81, b"two"))
+    client.file.read(200 * (10 + 100_000))
+    assert client.file.read(4) == b"\x88\x02\x03\xe8"
+    assert ended.is_set()
+    assert received == ["one", "two"]
+
+
+def wait_until_full(sock: socket.socket) -> None:
+    """Until nothing more arrives: the server's socket takes no more."""
+    before, now = -1, 0
+    while before != now or not now:
+        time.sleep(0.1)
+        size = fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4))
+        before, now = now, int.from_bytes(size, sys.byteorder)
 
 
 # ---- the access log

@@ -525,6 +525,21 @@ def test_pings_without_a_timeout_are_not_heaped() -> None:
     assert ws.data_to_send(30.0) == b"\x89\x00"
 
 
+def test_pings_that_are_answered_keep_their_interval(frame: MakeFrame) -> None:
+    ws = session(SessionParameters(ping_interval=2.0, ping_timeout=20.0))
+    for now in (2.0, 4.0, 6.0):
+        assert ws.deadline == now
+        ws.handle_deadline(now)
+        assert ws.data_to_send(now) == b"\x89\x00"
+        ws.receive_data(frame(PONG), now)
+    for now in (8.0, 10.0, 26.0):
+        assert ws.is_open
+        ws.handle_deadline(now)
+        assert ws.data_to_send(now) == (b"\x89\x00" if now == 8.0 else b"")
+    ws.handle_deadline(28.0)
+    assert drained(ws) == [Close(1011, "keep-alive ping timed out")]
+
+
 def test_no_pings() -> None:
     assert session().deadline == NEVER
 
@@ -576,6 +591,30 @@ def test_a_stalled_end_of_the_stream(frame: MakeFrame) -> None:
     ws.receive_data(frame(TEXT, b"a") * 3, 0.0)
     ws.receive_eof(0.0)
     assert drained(ws) == ["a", "a", "a", Close(1006, "")]
+
+
+@pytest.mark.parametrize("close", [b"", b"\x0f\xa1bye"])
+def test_a_lost_connection_gives_what_came_before(frame: MakeFrame, close: bytes) -> None:
+    """Reading stands still behind pongs that nobody will ever take."""
+    ws = session(SessionParameters(max_queued_messages=2))
+    ws.receive_data(frame(TEXT, b"a") + frame(PING, b"x" * 125) * 600 + frame(TEXT, b"b") * 5, 0.0)
+    if close:
+        ws.receive_data(frame(CLOSE, close), 0.0)
+    assert ws.next_message(0.0) == "a"
+    assert ws.next_message(0.0) is None
+    ws.connection_lost(0.0)
+    assert not ws.is_open
+    assert drained(ws) == ["b"] * 5 + [Close(4001, "bye") if close else Close(1006, "")]
+    assert ws.data_to_send(0.0) == b""
+
+
+def test_a_lost_connection_after_our_close(frame: MakeFrame) -> None:
+    ws = session(SessionParameters(max_queued_messages=1))
+    ws.receive_data(frame(TEXT, b"a") * 3, 0.0)
+    ws.close(1000, "", 0.0)
+    ws.receive_data(frame(TEXT, b"b"), 0.0)
+    ws.connection_lost(0.0)
+    assert drained(ws) == ["a", Close(1006, "")]
 
 
 def test_pongs_that_nobody_takes_stop_reading(frame: MakeFrame) -> None:
