@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocols.engine import NEVER, Closing, Engine
 from ..protocols.events import Data, Refused, Request, StreamClosed, SwitchToHTTP2, Trailers, Writable
 from .supervision import Counter, DrainReason
-from .transport import Transport
+from .transport import LINGER_SECONDS, Transport
 
 if TYPE_CHECKING:
     from ..config.sockets import Listener
@@ -383,13 +383,23 @@ class Connection(Transport):
         self.deadline = deadline
 
     def _finish(self, closing: Closing, now: float) -> None:
-        if fault := self.engine.fault:
-            self.engine.fault = ""
-            logger.debug("Connection with %s ended: %s", self.client, fault)
         if closing is _ABORT:
+            self._tell_fault()
             self.abort()
         elif not self._pending and not self.is_lingering:
+            is_faulty = self._tell_fault()
             self._linger(now)
+            if is_faulty and self.is_lingering:
+                # It has nothing to send that anybody wants, and may go on for as long as it is let.
+                self._linger_until_at_most(now + LINGER_SECONDS)
+
+    def _tell_fault(self) -> bool:
+        """Log what the peer has done wrong, once; False: nothing."""
+        fault = self.engine.fault
+        if fault:
+            self.engine.fault = ""
+            logger.debug("Connection with %s ended: %s", self.client, fault)
+        return fault != ""
 
     def _gone(self) -> None:
         """Every open exchange learns that its peer is gone."""

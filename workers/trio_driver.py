@@ -99,9 +99,11 @@ class _Spawned:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
+        function = self._function
+        del self._function  # who runs it holds this task: a circle, which only the collector would open
         with self._scope:
             try:
-                await self._function()
+                await function()
             except Exception:
                 # A border: one task's failure must not take the whole worker down with the nursery.
                 logger.exception("Error in a task of the server")

@@ -112,6 +112,7 @@ class ControlFrames(SendingSide):
             self._settings_acknowledged()
             return
         self._expected_frame = None
+        self._has_greeted = True
         self._apply_settings(payload)
         self._frames.append(SETTINGS_ACK)
 

@@ -16,7 +16,7 @@ from hpack.exceptions import HPACKDecodingError
 from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
-from .errors import COMPRESSION_ERROR, ConnectionFault
+from .errors import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault
 
 TABLE_SIZE = 4096
 
@@ -26,6 +26,10 @@ _STATIC: tuple[Field, ...] = tuple((name, value) for name, value in HeaderTable.
 _STATIC_END = len(_STATIC) + 1  # the index of the first dynamic entry
 _ENTRY_EXTRA = 32
 _MAX_INTEGER = 2**31
+#: A list that is so many times too large, and larger than any that is sent by mistake, is not read to its end: each byte of
+#: it may stand for a field of 4 KB. Below that the request is refused, and the others of the connection go on.
+_OVERSIZE = 16
+_LEAST_OVERSIZE = 1 << 20
 
 
 class FieldDecoder:
@@ -53,7 +57,8 @@ class FieldDecoder:
         """The fields of `block`; not more of them than `max_list_size` allows (see `is_oversized`).
 
         Raises:
-            ConnectionFault: the block is not HPACK; the tables are out of step from here.
+            ConnectionFault: the block is not HPACK, or what it holds is too large by far; the tables are out of
+                step from here.
         """
         try:
             return self._decode(block, max_list_size)
@@ -64,6 +69,7 @@ class FieldDecoder:
         fields: list[Field] = []
         entries = self._entries
         size = pos = 0
+        most = max(_OVERSIZE * max_list_size, _LEAST_OVERSIZE)
         end = len(block)
         self.is_oversized = False
         self.path_span = None
@@ -92,6 +98,8 @@ class FieldDecoder:
                 fields.append(field)
             else:
                 self.is_oversized = True
+                if size > most:
+                    raise ConnectionFault(ENHANCE_YOUR_CALM, "header list many times too large")
         self.list_size = size
         return fields
 

@@ -206,7 +206,8 @@ def _authority(authority: bytes | None, host: bytes | None) -> bytes:
         authority = host
     elif host is not None and host != authority and host.lower() != authority.lower():
         raise MalformedMessage("host and :authority differ")
-    if authority.translate(None, _IN_AUTHORITY):  # "@" too: RFC 9113 §8.3.1
+    # "@" too: RFC 9113 §8.3.1; an empty host: RFC 9110 §4.2.1.
+    if not authority or authority.translate(None, _IN_AUTHORITY):
         raise MalformedMessage("invalid authority")
     return authority
 

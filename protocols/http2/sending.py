@@ -299,7 +299,8 @@ class SendingSide(ConnectionState):
 
         May append `Writable` to `events`.
         """
-        if self._is_writable and self._scheduler.ready:
+        # RFC 9113 §3.2 lets data follow the 101 at once, but curl has room for little more than its head.
+        if self._is_writable and self._scheduler.ready and self._has_greeted:
             self._frame_data()
         frames = self._frames
         if not frames:

@@ -37,6 +37,7 @@ class ConnectionState:
         "_encoder",
         "_frames",
         "_full_window",
+        "_has_greeted",
         "_idle_deadline",
         "_is_over",
         "_is_writable",
@@ -78,6 +79,8 @@ class ConnectionState:
         self._parameters = parameters
         self._defaults = defaults
         self._now = now
+        #: The peer's settings have come, and with them the end of its preface.
+        self._has_greeted = False
         self._is_over = False
         self._is_writable = True
         self._frames: list[bytes | memoryview] = []

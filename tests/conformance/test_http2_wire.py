@@ -60,6 +60,7 @@ from .http2_peer import (
     MAX_WINDOW,
     NO_ERROR,
     PADDED,
+    PATIENCE,
     PING,
     POST,
     PREFACE,
@@ -614,6 +615,10 @@ def test_stop_during_a_handshake(loop: str, tmp_path: Path) -> None:
     try:
         other.headers(1, HOLD)  # keeps the server from ending
         other.alive()
+        sock.setblocking(False)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            sock.do_handshake()  # says hello
+        sock.settimeout(PATIENCE)
         server.begin_stop()
         began = time.monotonic()
         sock.do_handshake()

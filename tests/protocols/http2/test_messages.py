@@ -55,6 +55,8 @@ MALFORMED: dict[str, Fields] = {
     "two paths": [*GET, (":path", "/b")],
     "two authorities": [*GET, (":authority", "b")],
     "no authority": changed(":authority", None),
+    "empty authority": changed(":authority", ""),
+    "empty host": [*changed(":authority", None), ("host", "")],
     "user in the authority": changed(":authority", "me@example.org"),
     "slash in the authority": changed(":authority", "example.org/x"),
     "host that differs": [*GET, ("host", "example.com")],
