@@ -67,6 +67,7 @@ class Engine(Protocol):
         closing: what to do with the transport once `data_to_send()` is written.
         fault: what the peer did wrong if that is why the connection ends, one line for the debug log; else empty.
         is_idle: no exchange is open and no part of a request has arrived.
+        ranks_streams: the peer has said whose data it wants first: what is given together goes out in that order.
     """
 
     events: list[Event]
@@ -77,6 +78,9 @@ class Engine(Protocol):
 
     @property
     def is_idle(self) -> bool: ...
+
+    @property
+    def ranks_streams(self) -> bool: ...
 
     # ---- what comes from the transport
 
@@ -178,11 +182,6 @@ class PlainEngine(Engine, Protocol):
 
 class MultiplexedEngine(Engine, Protocol):
     """What an engine offers beyond `Engine` if its exchanges run side by side (HTTP/2)."""
-
-    @property
-    def ranks_streams(self) -> bool:
-        """The peer has said whose data it wants first: what is given together goes out in that order."""
-        ...
 
     def can_push(self, stream_id: int) -> bool:
         """Whether `push` may promise something now: the peer allows it, and `stream_id` is no push itself."""

@@ -276,7 +276,9 @@ class ASGIExchange(HTTPExchange):
                 self._flush_much(now)
             else:
                 connection.flush_soon()
-        if connection.is_blocked or not connection.engine.can_send(self._stream_id):
+        if (connection.is_blocked and not connection.is_ranked) or not connection.engine.can_send(
+            self._stream_id
+        ):
             await self._wait_writable()
         elif self.bytes_sent >= self._turn_ends:
             self._turn_ends = self.bytes_sent + TURN_SIZE
@@ -285,7 +287,9 @@ class ASGIExchange(HTTPExchange):
     async def _wait_writable(self) -> None:
         connection = self._connection
         while not self.is_closed and self._state is not COMPLETE:
-            if not connection.is_blocked and connection.engine.can_send(self._stream_id):
+            if (not connection.is_blocked or connection.is_ranked) and connection.engine.can_send(
+                self._stream_id
+            ):
                 return
             if self._sendable is None:
                 self._sendable = connection.runtime.make_signal()

@@ -149,7 +149,7 @@ class HTTPExchange:
         """Write what has gathered; if the peer ranks its streams, when all who speak in this turn have spoken."""
         connection = self._connection
         others = len(connection.exchanges) - (self._state is not COMPLETE)
-        if others and self._multiplexed is not None and self._multiplexed.ranks_streams:
+        if others and connection.engine.ranks_streams:
             connection.flush_soon()
         else:
             connection.settle(now)

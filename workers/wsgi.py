@@ -278,7 +278,12 @@ class WSGIExchange(HTTPExchange):
             self._file_sent(now)
         if not outbox or call.is_gone:
             return
-        while outbox and not connection.is_blocked and connection.engine.can_send(self._stream_id):
+        engine = connection.engine
+        while (
+            outbox
+            and (not connection.is_blocked or connection.is_ranked)
+            and engine.can_send(self._stream_id)
+        ):
             content, is_last = outbox.popleft()
             if isinstance(content, list):
                 links = [(b"link", link) for link in content]

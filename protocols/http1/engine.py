@@ -28,6 +28,8 @@ class HTTP1Engine(SendingSide):
 
     __slots__ = ()
 
+    ranks_streams = False
+
     def handle_deadline(self, now: float) -> None:
         if now < self.deadline:
             return

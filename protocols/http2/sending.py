@@ -29,8 +29,10 @@ from .responses import as_pairs, clean_fields, response_head, trailer_section
 from .state import ConnectionState
 from .streams import Stream
 
-#: What one call of `data_to_send` frames at most.
+#: What one call of `data_to_send` frames at most; and where the peer ranks its streams. Then it must be so little that
+#: the first of them has still something left when its application is asked for more (`send_high_water`).
 OUTPUT_SIZE = 131072
+RANKED_OUTPUT_SIZE = 32768
 #: A whole body up to this size is framed as soon as it is there.
 SMALL_BODY = 4096
 #: Data frames below this size, cut short by the peer's window, are no work that earns it control frames.
@@ -284,7 +286,7 @@ class SendingSide(ConnectionState):
 
     @property
     def ranks_streams(self) -> bool:
-        """See `MultiplexedEngine`."""
+        """See `Engine`."""
         return self._scheduler.has_signals
 
     def set_transport_writable(self, writable: bool, now: float) -> None:
@@ -311,7 +313,7 @@ class SendingSide(ConnectionState):
 
     def _frame_data(self) -> None:
         scheduler = self._scheduler
-        room = OUTPUT_SIZE
+        room = RANKED_OUTPUT_SIZE if scheduler.has_signals and len(self._streams) > 1 else OUTPUT_SIZE
         while scheduler.ready and room > 0:
             if self._send_window <= 0:
                 self._frame_ends()

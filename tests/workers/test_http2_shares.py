@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from typing import Any
 
 import h2.config
@@ -17,11 +19,11 @@ PIECE = bytes(1 << 14)
 LARGEST = 2**31 - 1
 
 
-async def megabyte(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def megabyte(scope: dict[str, Any], receive: Any, send: Any, size: int = SIZE) -> None:
     """A megabyte in pieces, as fast as they are taken."""
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    for left in range(SIZE - len(PIECE), -1, -len(PIECE)):
+    for left in range(size - len(PIECE), -1, -len(PIECE)):
         await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
 
 
@@ -87,3 +89,21 @@ def test_the_more_urgent_comes_first_where_not_all_can(serve: Serve) -> None:
     # By a wide margin: what the urgent one's application is too slow to use goes to the next, but no more than that.
     assert responses.ended[0] == 3
     assert responses.received == {1: SIZE, 3: SIZE, 5: SIZE}
+
+
+def test_the_more_urgent_comes_first_where_the_socket_is_narrow(serve: Serve) -> None:
+    """Windows are wide and the line is slow, as to a browser: what waits must not wait in the kernel, or in turns."""
+    size = 16 * SIZE
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await megabyte(scope, receive, send, size)
+
+    client = serve(app).connect()
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    responses = Responses(client, ["u=6", "u=1"], LARGEST)
+    while not responses.ended:
+        time.sleep(0.002)  # slower than any server is
+        responses.read()
+    assert responses.ended == [3]
+    # It gets what the kernel took before the line was known to be slow, and what the other's application leaves.
+    assert responses.received[1] < size // 2, responses.received
