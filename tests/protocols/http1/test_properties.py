@@ -319,21 +319,29 @@ def decode_by_h11(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]
         return None
 
 
+def without_bad_space(data: bytes) -> bytes:
+    """A right chunked body without white space before ";", which RFC 9112 §7.1.1 allows and h11 does not."""
+    parts = []
+    while True:
+        line, _, data = data.partition(b"\r\n")
+        size = int(line.partition(b";")[0], 16)
+        parts += [re.sub(rb"[ \t]+;", b";", line), b"\r\n"]
+        if not size:
+            return b"".join((*parts, data))
+        parts.append(data[: size + 2])
+        data = data[size + 2 :]
+
+
 @settings(max_examples=500, deadline=None)
 @given(chunked(), st.lists(st.integers(0, 6), max_size=20))
 @example(b"5;a\r\nhello\r\n0\r\nX: y\r\n\r\nrest", [])
+@example(b"4 ;a\r\n2 ;\n\r\n0\r\n\r\n", [])
 def test_whatever_chunked_body_is_taken_h11_takes_with_the_same_meaning(
     data: bytes, sizes: list[int]
 ) -> None:
     ours = decode([data])
     if ours is not None:
-        # White space before ";" is allowed by RFC 9112 §7.1.1 and not by h11.
-        content, trailers, rest = ours
-        framing = data[: len(data) - len(rest)]
-        assert decode_by_h11(re.sub(rb"[ \t]+;", b";", framing) + rest) in (
-            ours,
-            (content, trailers, rest),
-        )
+        assert decode_by_h11(without_bad_space(data)) == ours
     pieces = []
     tail = data
     for size in sizes:
