@@ -63,6 +63,7 @@ class TLSLayer:
     Attributes:
         handshake_begun: the peer has sent something.
         handshake_done: the peer may send and be sent application data. Never turns False again.
+        has_failed: `receive` has raised, and nothing more can be done.
         received_close: the peer has sent close_notify (RFC 8446 §6.1): nothing more comes from it. It may
             still read what is sent.
     """
@@ -71,7 +72,6 @@ class TLSLayer:
     error: ClassVar = TLSError
 
     __slots__ = (
-        "_failed",
         "_incoming",
         "_info",
         "_object",
@@ -79,6 +79,7 @@ class TLSLayer:
         "_sent_close",
         "handshake_begun",
         "handshake_done",
+        "has_failed",
         "received_close",
     )
 
@@ -87,7 +88,7 @@ class TLSLayer:
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._info: dict[str, Any] | None = None
-        self._failed = False
+        self.has_failed = False
         self._sent_close = False
         self.handshake_begun = False
         self.handshake_done = False
@@ -104,7 +105,7 @@ class TLSLayer:
             TLSError: a later rule was broken. In both cases `data_to_send` has the alert for the peer, and
                 the connection is over.
         """
-        if self._failed:
+        if self.has_failed:
             raise TLSError("data after TLS has failed")
         if self.received_close or not ciphertext:
             return b""
@@ -122,7 +123,7 @@ class TLSLayer:
             if self._sent_close:  # whatever it was, nobody waits for it any more
                 self.received_close = True
                 return b""
-            self._failed = True
+            self.has_failed = True
             raise TLSError(_reason(error)) from None
         return b"" if self._sent_close else plaintext
 
@@ -134,7 +135,7 @@ class TLSLayer:
         Raises:
             TLSError: the handshake is not done.
         """
-        if plaintext and not self._failed and not self._sent_close:
+        if plaintext and not self.has_failed and not self._sent_close:
             try:
                 # Memory takes everything at once, and renegotiation, which could make a write wait for the
                 # peer, is switched off: so there is never a rest.
@@ -154,7 +155,7 @@ class TLSLayer:
 
     def close(self) -> None:
         """Send close_notify, as the last thing; what still arrives is thrown away. May be called again."""
-        if self._sent_close or self._failed:
+        if self._sent_close or self.has_failed:
             return
         self._sent_close = True
         # The error is nearly always "want read", for the peer has not answered with its own yet. Otherwise
@@ -196,7 +197,7 @@ class TLSLayer:
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
-            self._failed = True
+            self.has_failed = True
             if error.reason == "HTTP_REQUEST":
                 self._outgoing.read()  # an alert, which a client that speaks no TLS could not read
                 self._outgoing.write(_PLAIN_ANSWER)

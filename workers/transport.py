@@ -147,7 +147,8 @@ class Transport:
 
     def lost(self, error: OSError) -> None:
         """The peer has reset the connection, or it has broken."""
-        if self.tls is not None and not self.tls.handshake_done and not self.is_lingering:
+        tls = self.tls
+        if tls is not None and not (tls.handshake_done or tls.has_failed or self.is_lingering):
             logger.debug("TLS with %s failed: %s", self.client, error.strerror)
         self.close()
 

@@ -63,6 +63,9 @@ class Handshake:
             self._tls.do_handshake()
         return self._outgoing.read()
 
+    def unsent(self) -> bytes:
+        return self._outgoing.read()
+
     def hear(self) -> None:
         self._incoming.write(self.sock.recv(65536))
 
@@ -238,6 +241,24 @@ def test_a_peer_that_resets_in_the_handshake(
     (line,) = [record for record in caplog.records if "TLS" in record.message]
     assert (line.levelname, line.exc_info) == ("DEBUG", None)
     assert "Connection reset by peer" in line.message
+
+
+def test_a_client_that_refuses_the_certificate_and_resets(
+    serve: Serve, pem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(hello, certfile=pem, loglevel="debug")
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"):
+        client = Handshake(server, ssl.create_default_context())
+        client.sock.sendall(client.step())
+        client.hear()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            client.step()
+        client.sock.sendall(client.unsent())
+        client.reset()
+        server.stop()
+        server.join()
+    (line,) = [record.message for record in caplog.records if "TLS" in record.message]
+    assert "unknown ca" in line or "Connection reset by peer" in line
 
 
 @pytest.mark.parametrize("how", ["waits", "closes", "resets"])
