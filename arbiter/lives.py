@@ -185,6 +185,9 @@ class Lives:
     def _left(self, worker: Worker, event: m.Exited, reason: str) -> None:
         """A wished end; what went wrong on the way counts only when the service ends with it."""
         went_wrong = event.status != 0
+        if worker.failure is not None and worker.ready_at is None:
+            # Its status only says so too, and there may never have been a process.
+            reason = f"could not start: {worker.failure.reason}"
         self.turn.log(f"{worker} {reason}", Severity.WARNING if went_wrong else Severity.INFO)
         if went_wrong and self.state.mode is Mode.STOPPING and worker.ready_at is not None:
             self.state.exit = self.state.exit or m.Exit(
