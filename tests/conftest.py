@@ -7,10 +7,14 @@ of a process sets up anew, are afterwards as they were.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import resource
 import signal
 import socket
+import sys
+import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -60,3 +64,12 @@ def _server_loggers() -> Iterator[None]:
             logger.removeFilter(each)
         logger.propagate, logger.disabled = propagate, disabled
         logger.setLevel(level)
+
+
+def wait_until_full(sock: socket.socket) -> None:
+    """Until nothing more arrives: the server's socket takes no more."""
+    before, now = -1, 0
+    while before != now or not now:
+        time.sleep(0.1)
+        size = fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4))
+        before, now = now, int.from_bytes(size, sys.byteorder)

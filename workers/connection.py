@@ -43,6 +43,9 @@ RANKED_PIECE = 16384
 #: And what the kernel keeps ready to be sent then: nothing can overtake it any more.
 RANKED_KERNEL_SIZE = 65536
 
+#: Linux and macOS have it; elsewhere the kernel takes what it takes.
+_TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
 # Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
 _OPEN, _ABORT = Closing.OPEN, Closing.ABORT
 
@@ -388,8 +391,8 @@ class Connection(Transport):
         self.engine.set_transport_writable(False, now)
         if not self._is_kept_short and self.is_ranked:
             self._is_kept_short = True
-            if self.client is not None:
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, RANKED_KERNEL_SIZE)
+            if self.client is not None and _TCP_NOTSENT_LOWAT is not None:
+                self.sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, RANKED_KERNEL_SIZE)
 
     def _unblocked(self, now: float) -> None:
         self.engine.set_transport_writable(True, now)

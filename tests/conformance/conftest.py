@@ -146,39 +146,32 @@ def _check_final(response: Response) -> None:
         assert coding is length is None, response.fields
 
 
+def start_server(loop: str, log: Path, app: str, *options: str) -> subprocess.Popen[bytes]:
+    """Start `hypercorn` without workers on a port of its own choice; `app` is one of this folder's."""
+    command = [sys.executable, "-m", "hypercorn", "-c", "none", "-k", loop, "-w", "0", "-b", "127.0.0.1:0"]
+    command += [*options, "--app-dir", str(Path(__file__).parent), app]
+    with log.open("wb") as file:
+        return subprocess.Popen(command, stderr=file, stdout=file)
+
+
+def wait_for_port(process: subprocess.Popen[bytes], log: Path, scheme: str) -> int:
+    """The port that the log says `scheme` is served on."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        if match := re.search(rb"\b%b://127\.0\.0\.[12]:(\d+)" % scheme.encode(), log.read_bytes()):
+            return int(match[1])
+        time.sleep(0.02)
+    raise AssertionError(log.read_text())
+
+
 class Server:
     """A running `hypercorn` process with the application of `wire_app.py`."""
 
     def __init__(self, loop: str, directory: Path, *options: str) -> None:
         self.log = directory / f"{loop}.log"
-        command = [
-            sys.executable,
-            "-m",
-            "hypercorn",
-            "-c",
-            "none",
-            "-k",
-            loop,
-            "-w",
-            "0",
-            "-b",
-            "127.0.0.1:0",
-            *options,
-        ]
-        with self.log.open("wb") as file:
-            self.process = subprocess.Popen(
-                [*command, "--app-dir", str(Path(__file__).parent), "wire_app:app"], stderr=file, stdout=file
-            )
+        self.process = start_server(loop, self.log, "wire_app:app", *options)
         self._clients: list[Wire] = []
-        self.port = self._wait_for_port()
-
-    def _wait_for_port(self) -> int:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and self.process.poll() is None:
-            if match := re.search(rb"http://127\.0\.0\.1:(\d+)", self.log.read_bytes()):
-                return int(match[1])
-            time.sleep(0.02)
-        raise AssertionError(self.log.read_text())
+        self.port = wait_for_port(self.process, self.log, "http")
 
     def connect(self, receive_buffer: int = 0) -> Wire:
         client = Wire(self.port, receive_buffer)

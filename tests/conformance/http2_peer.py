@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import re
 import socket
 import ssl
 import struct
-import subprocess
-import sys
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +13,8 @@ from typing import Any
 import pytest
 import trustme
 from hpack import Decoder, Encoder
+
+from .conftest import start_server, wait_for_port
 
 LOOPS = ("asyncio", "uvloop", "trio")
 PATIENCE = 10.0
@@ -190,32 +187,9 @@ class Server:
         self._context = ssl.create_default_context(cafile=directory / "ca.pem")
         self._context.set_alpn_protocols(["h2"])
         self.log = directory / "log"
-        command = [
-            sys.executable,
-            "-m",
-            "hypercorn",
-            "-c",
-            "none",
-            "-k",
-            loop,
-            "-w",
-            "0",
-            "-b",
-            "127.0.0.1:0",
-        ]
-        command += ["--insecure-bind", "127.0.0.2:0", "--certfile", str(directory / "server.pem")]
-        command += ["--app-dir", str(Path(__file__).parent), "http2_app:app"]
-        with self.log.open("wb") as file:
-            self._process = subprocess.Popen(command, stderr=file, stdout=file)
-        self._ports = {scheme: self._port(scheme) for scheme in ("http", "https")}
-
-    def _port(self, scheme: str) -> int:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if match := re.search(rb"\b%b://127\.0\.0\.[12]:(\d+)" % scheme.encode(), self.log.read_bytes()):
-                return int(match[1])
-            time.sleep(0.02)
-        raise AssertionError(self.log.read_text())
+        options = ("--insecure-bind", "127.0.0.2:0", "--certfile", str(directory / "server.pem"))
+        self._process = start_server(loop, self.log, "http2_app:app", *options)
+        self._ports = {scheme: wait_for_port(self._process, self.log, scheme) for scheme in ("http", "https")}
 
     def connect(self, scheme: str) -> socket.socket:
         host = "127.0.0.1" if scheme == "https" else "127.0.0.2"
@@ -253,12 +227,3 @@ class Server:
             self._process.kill()
         assert status == 0, self.log.read_text()
         assert "Traceback" not in self.log.read_text()
-
-
-def wait_until_full(sock: socket.socket) -> None:
-    """Until nothing more arrives: the server's socket takes no more."""
-    before, now = -1, 0
-    while before != now or not now:
-        time.sleep(0.1)
-        size = fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4))
-        before, now = now, int.from_bytes(size, sys.byteorder)

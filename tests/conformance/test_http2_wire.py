@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from hpack import Encoder
+from tests.conftest import wait_until_full
 
 from .http2_acts import (
     alive,
@@ -79,7 +80,6 @@ from .http2_peer import (
     frame,
     number,
     setting,
-    wait_until_full,
     window,
 )
 

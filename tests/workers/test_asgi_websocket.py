@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import socket
 import struct
 import sys
-import termios
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import anyio
 import pytest
+from tests.conftest import wait_until_full
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -562,15 +560,6 @@ def test_messages_that_came_while_the_client_did_not_read(serve: Serve) -> None:
     assert client.file.read(4) == b"\x88\x02\x03\xe8"
     assert ended.is_set()
     assert received == ["one", "two"]
-
-
-def wait_until_full(sock: socket.socket) -> None:
-    """Until nothing more arrives: the server's socket takes no more."""
-    before, now = -1, 0
-    while before != now or not now:
-        time.sleep(0.1)
-        size = fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4))
-        before, now = now, int.from_bytes(size, sys.byteorder)
 
 
 # ---- the access log
