@@ -157,6 +157,11 @@ class Connection(Transport):
 
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: a handshake, a reader, a lingering close or the engine has timed out."""
+        if self._reading and not self.is_lingering:
+            # What came in time is in time, also where the application has held up the loop until now.
+            self.on_readable()
+            if self.is_closed or self.deadline > now:
+                return
         if self._own_deadline <= now:
             self._overdue(now)
             return

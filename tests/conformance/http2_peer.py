@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +173,58 @@ class Peer:
         self.sock.close()
 
 
+class HeldHandshake:
+    """A TLS client between its ClientHello and the rest: that leaves in one flight with the first data."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="127.0.0.1")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        sock.sendall(self._outgoing.read())
+
+    def finish(self, data: bytes) -> None:
+        """End the handshake and send data, as one."""
+        self._whenever_readable(self._tls.do_handshake)
+        self._tls.write(data)
+        self._sock.sendall(self._outgoing.read())
+
+    def read_frames(self) -> Iterator[Frame]:
+        """The frames that come until the server closes the connection."""
+        data = b""
+        while chunk := self._whenever_readable(lambda: self._tls.read(65536)):
+            data += chunk
+            while len(data) >= 9 and len(data) >= 9 + int.from_bytes(data[:3]):
+                high, low, kind, flags, stream_id = struct.unpack(">HBBBL", data[:9])
+                end = 9 + (high << 8 | low)
+                yield kind, flags, stream_id, data[9:end]
+                data = data[end:]
+        assert not data, data
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _whenever_readable(self, act: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return act()
+            except ssl.SSLWantReadError:
+                if data := self._sock.recv(65536):
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()  # an error now: the server has not said that it ends
+            except ssl.SSLZeroReturnError:
+                return b""
+
+
 Act = Callable[[Peer], None]
 
 
 class Server:
     """A running `hypercorn` that speaks TLS on one port and clear text on another."""
 
-    def __init__(self, loop: str, directory: Path) -> None:
+    def __init__(self, loop: str, directory: Path, *options: str) -> None:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(directory / "ca.pem")
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
@@ -187,7 +233,7 @@ class Server:
         self._context = ssl.create_default_context(cafile=directory / "ca.pem")
         self._context.set_alpn_protocols(["h2"])
         self.log = directory / "log"
-        options = ("--insecure-bind", "127.0.0.2:0", "--certfile", str(directory / "server.pem"))
+        options += ("--insecure-bind", "127.0.0.2:0", "--certfile", str(directory / "server.pem"))
         self._process = start_server(loop, self.log, "http2_app:app", *options)
         self._ports = {scheme: wait_for_port(self._process, self.log, scheme) for scheme in ("http", "https")}
 
@@ -211,10 +257,10 @@ class Server:
                 return
         raise AssertionError("still accepting")
 
-    def connect_only(self) -> socket.socket:
-        """A connection whose TLS handshake is still to come: `do_handshake`."""
+    def begin_handshake(self) -> HeldHandshake:
+        """A connection that has sent no more than its ClientHello."""
         sock = socket.create_connection(("127.0.0.1", self._ports["https"]), PATIENCE)
-        return self._context.wrap_socket(sock, server_hostname="127.0.0.1", do_handshake_on_connect=False)
+        return HeldHandshake(sock, self._context)
 
     def stop(self) -> None:
         self._process.terminate()

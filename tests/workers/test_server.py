@@ -9,6 +9,7 @@ import resource
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -144,6 +145,31 @@ def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(serve: Serve)
     client.send(GET)
     assert client.response()[0] == 200
     assert client.rest() == b""
+
+
+def test_what_arrived_while_the_loop_was_held_up_is_in_time(serve: Serve) -> None:
+    """A timeout that passed meanwhile is the application's fault, not the client's."""
+    held, let_go = threading.Event(), threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        if scope["path"] == "/hold":
+            held.set()
+            let_go.wait(30)  # holds the loop up, as no application should
+        await hello(scope, receive, send)
+
+    server = serve(app, keep_alive_timeout=1)
+    holder, *others = [server.connect() for _ in range(20)]
+    for client in others:
+        client.send(GET)
+        assert client.response()[0] == 200
+    holder.send(GET.replace(b"/", b"/hold", 1))
+    assert held.wait(10)
+    for client in others:
+        client.send(GET)
+    time.sleep(1.5)  # until they would have been idle for too long
+    let_go.set()
+    for client in [holder, *others]:
+        assert client.response()[0] == 200
 
 
 def test_a_hook_that_fails_later_does_not_stop_the_tick(
