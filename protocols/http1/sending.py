@@ -64,6 +64,7 @@ class SendingSide(ReceivingSide):
         self._writing = W_TUNNEL
         self._reading = R_TUNNEL
         self.wants_read = True
+        self._unconsumed = 0  # what an earlier request's application has left unread will never be consumed
         if self._buffer:
             self._emit_data(self._take_buffer(), False)
         if self._eof:

@@ -58,6 +58,18 @@ def test_tunnel_pauses(connect) -> None:
     assert session.engine.deadline == math.inf
 
 
+def test_tunnel_behind_content_that_was_not_read(connect) -> None:
+    """As a proxy that keeps its connections may send it."""
+    session = connect(max_buffered_body=10)
+    session.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n" + b"x" * 20)
+    session.answer()
+    session.say(WEBSOCKET)
+    accept(session)
+    session.say(b"12345")
+    session.engine.consume(2, 5, 0.0)
+    assert session.engine.wants_read
+
+
 def test_end_of_input_in_a_tunnel(connect) -> None:
     session = connect()
     session.say(WEBSOCKET)
