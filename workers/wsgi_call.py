@@ -230,6 +230,8 @@ class Call:
             if len(body) > self._announced:
                 self._log_excess()
                 body = body[: self._announced]
+            if self._is_complete:
+                return  # `write` has given the last byte that was announced: the loop has the end already
         elif not self._head_is_posted and self.status not in _WITHOUT_LENGTH and (body or not self._is_head):
             self.fields.append((b"content-length", b"%d" % len(body)))
         self._is_complete = True

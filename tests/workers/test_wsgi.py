@@ -370,6 +370,27 @@ class TestResponse:
 
         assert self.run(serve, app)[::2] == (201, b"late")
 
+    @pytest.mark.parametrize("returned", [[], [b"more"]])
+    def test_write_of_all_that_was_announced_ends_the_response_once(
+        self, serve: Callable[..., Any], returned: list[bytes], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        has_response = threading.Event()
+
+        def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            start_response(OK, [("Content-Length", "3")])(b"one")
+            assert has_response.wait(10)
+            return returned
+
+        caplog.set_level(logging.INFO, "hypercorn.access")
+        server = serve(app, accesslog=logging.getLogger("hypercorn.access"))
+        client = server.connect()
+        client.send(GET)
+        assert client.response()[2] == b"one"
+        has_response.set()
+        server.stop()
+        server.join()
+        assert len([record for record in caplog.records if record.name == "hypercorn.access"]) == 1
+
     def test_write(self, serve: Callable[..., Any]) -> None:
         def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
             write = start_response(OK, [])
