@@ -160,7 +160,9 @@ class WebSocketExchange(WebSocketTunnel):
             self._pump(now)
             self._connection.settle(now)
         elif self._state is State.DENIAL:
-            self._connection.engine.reset_stream(self._stream_id, now)
+            if self._connection.engine.reset_stream(self._stream_id, now):
+                self.status = 500
+                self.response_fields = []
             self._over(now)
         else:
             self._answer(500, [])

@@ -578,6 +578,25 @@ def test_a_line_at_the_handshake_and_one_at_the_end(serve: Serve, ws_connect: Co
     assert " 101 " in lines[0]
 
 
+def test_the_line_of_a_denial_that_became_a_500(serve: Serve, caplog: Any) -> None:
+    """The application gives up before anything of its response has gone out."""
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        headers = [(b"x-a", b"not sent")]
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+
+    caplog.set_level(logging.INFO, "hypercorn.access")
+    server = serve(app, accesslog=logging.getLogger("hypercorn.access"), access_log_format="%(s)s %({x-a}o)s")
+    client = server.connect()
+    client.send(HANDSHAKE + b"\r\n")
+    assert client.response()[0] == 500
+    server.stop()
+    server.join()
+    lines = [record.getMessage() for record in caplog.records if record.name == "hypercorn.access"]
+    assert lines == ["500 -"]
+
+
 def test_an_application_that_exits_ends_only_its_own_websocket(serve: Serve, ws_connect: Connect) -> None:
     async def app(scope: Message, receive: Any, send: Any) -> None:
         assert scope["type"] == "websocket"
