@@ -65,8 +65,8 @@ class Connection(Transport):
     """
 
     __slots__ = (
+        "_drain_reason",
         "_fresh_until",
-        "_is_draining",
         "_is_kept_short",
         "_is_settling",
         "_timed",
@@ -97,7 +97,7 @@ class Connection(Transport):
         self._timed: set[Exchange] = set()
         self.is_flush_due = False
         self.unflushed = 0
-        self._is_draining = False
+        self._drain_reason: DrainReason | None = None
         #: The socket has been what is narrow while the peer ranked its streams: little is put into it at a time.
         self._is_kept_short = False
         self._is_settling = False
@@ -134,7 +134,7 @@ class Connection(Transport):
         """Finish what is open and close; see `Engine.drain` for `at_once`."""
         if self.is_closed or self.is_lingering:
             return
-        self._is_draining = True
+        self._drain_reason = reason
         now = monotonic()
         if self.is_idle and self._reading:
             # A request that has arrived but was not read yet is not to be lost.
@@ -355,6 +355,9 @@ class Connection(Transport):
             self.exchanges[request.stream_id] = exchange
             if request.upgrade is not None:
                 self._timed.add(exchange)
+                if self._drain_reason is not None:
+                    # This comes too late to be told with the others, and would hold up the stop.
+                    exchange.drain(self._drain_reason)
             if self._eof:
                 exchange.peer_left()
             self.server.run_exchange(exchange)
@@ -375,7 +378,7 @@ class Connection(Transport):
 
     def _begin(self, engine: Engine, now: float) -> None:
         self.engine = engine
-        if self._is_draining:
+        if self._drain_reason is not None:
             # The engine that was told has gone; the new one serves what its first read brings, as that had to.
             self.engine.drain(now, at_once=False)
 

@@ -448,6 +448,33 @@ def test_a_stop_tells_both_sides(serve: Serve, ws_connect: Connect) -> None:
     server.join()
 
 
+def test_a_handshake_during_a_stop(serve: Serve) -> None:
+    """Its request has begun to arrive, so the server waits for it."""
+    recorder = Recorder()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await recorder(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+
+    server = serve(app)
+    client, idle = server.connect(), server.connect()
+    client.send(HANDSHAKE)
+    idle.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert idle.response()[0] == 204
+    server.stop()
+    assert idle.rest() == b""
+    client.send(b"\r\n")
+    assert client.head()[0] == 101
+    assert client.file.read(4) == b"\x88\x02\x03\xe9"
+    client.send(masked(0x88, b"\x03\xe9"))
+    assert client.rest() == b""
+    server.join()
+    assert recorder.messages == [{"type": "websocket.disconnect", "code": 1001, "reason": ""}]
+
+
 # ---- back-pressure
 
 
