@@ -402,7 +402,7 @@ class WebSocketSession:
         self._is_reading = False
         self._pending_end = end
         if self.is_open and (self.queue or is_awaited):
-            self.deadline = min(self.deadline, now + _GRACE)
+            self.deadline = now + _GRACE  # and no ping before it: nothing that could answer is read
         else:
             self._carry_out_end(end, now)
 

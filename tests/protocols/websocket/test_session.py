@@ -373,6 +373,16 @@ def test_a_close_does_not_wait_for_ever(frame: MakeFrame) -> None:
     assert drained(ws) == ["question", Close(1000, "")]
 
 
+def test_a_ping_that_is_due_does_not_cut_short_how_long_a_close_waits(frame: MakeFrame) -> None:
+    ws = session(SessionParameters(ping_interval=1.0))
+    ws.receive_data(frame(TEXT, b"question") + frame(CLOSE, b"\x03\xe8"), 0.9)
+    assert ws.next_message(0.9) == "question"
+    assert ws.deadline > 1.9
+    ws.send_message("answer")
+    assert ws.next_message(1.1) == Close(1000, "")
+    assert ws.data_to_send(1.1) == b"\x81\x06answer\x88\x02\x03\xe8"
+
+
 def test_a_violation_waits_for_the_reply_in_progress(frame: MakeFrame) -> None:
     ws = session()
     ws.receive_data(frame(TEXT, b"question"), 0.0)
