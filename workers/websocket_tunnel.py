@@ -150,7 +150,12 @@ class WebSocketTunnel:
         now = monotonic()
         message = session.next_message(now)
         self._is_replying = not session.queue
-        if session.taken or session.unsent or session.closing is not _OPEN:
+        if (
+            session.taken
+            or session.unsent
+            or session.closing is not _OPEN
+            or session.deadline != self.deadline
+        ):
             # It went on reading.
             self._pump(now)
             self._connection.flush_soon()

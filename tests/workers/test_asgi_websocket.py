@@ -520,6 +520,28 @@ def test_an_application_that_does_not_receive(serve: Serve) -> None:
     go_on.set()
 
 
+def test_a_close_far_behind_does_not_wait_for_an_application_that_stops_receiving(serve: Serve) -> None:
+    """It has been counted as read with the messages before it, which did not fit into the queue."""
+    closed = threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        for _ in range(4):
+            await receive()
+        while not closed.is_set():
+            await pause()
+
+    client = serve(app, max_app_queue_size=2).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    fragmented = masked(0x01, b"frag") + masked(0x80, b"mented")
+    client.send(fragmented * 2 + masked(0x81, b"whole") * 3 + masked(0x88, b"\x03\xe8"))
+    assert client.file.read(4) == b"\x88\x02\x03\xe8"
+    closed.set()
+
+
 def test_a_client_that_does_not_read(serve: Serve) -> None:
     progress: list[int] = []
     ended = threading.Event()
