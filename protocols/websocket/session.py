@@ -469,7 +469,9 @@ class WebSocketSession:
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: ping, or give up on a peer that does not answer."""
         if self.closing is not Closing.OPEN or not self.is_open:
-            self._end(Closing.ABORT, Close(frames.ABNORMAL, "the peer did not close in time"), now)
+            # What is on its way already, the Close with it, is left to arrive: the peer may only be a slow reader.
+            closing = Closing.ABORT if self._output else Closing.AFTER_FLUSH
+            self._end(closing, Close(frames.ABNORMAL, "the peer did not close in time"), now)
             self.deadline = NEVER
             return
         if (end := self._pending_end) is not None:

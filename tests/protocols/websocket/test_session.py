@@ -431,8 +431,16 @@ def test_our_close_is_not_answered() -> None:
     ws.data_to_send(1.0)
     assert ws.deadline == 11.0
     ws.handle_deadline(11.0)
-    assert ws.closing is Closing.ABORT
+    assert ws.closing is Closing.AFTER_FLUSH  # what was sent may still be on its way to a slow reader
+    assert ws.data_to_send(11.0) == b""
     assert [close.code for close in drained(ws) if isinstance(close, Close)] == [1006]
+
+
+def test_our_close_is_not_taken() -> None:
+    ws = session()
+    ws.close(1000, "", 1.0)
+    ws.handle_deadline(11.0)
+    assert ws.closing is Closing.ABORT
 
 
 def test_a_server_that_stops_tells_both_sides(frame: MakeFrame) -> None:
