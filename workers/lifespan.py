@@ -50,6 +50,7 @@ class Lifespan:
         self._knows_lifespan = False
         self._failure: LifespanFailureError | None = None
         self.task: Task | None = None
+        self._is_given_up = False
         self.supported = True
 
     async def startup(self, timeout: float) -> None:
@@ -80,6 +81,7 @@ class Lifespan:
 
     def cancel(self) -> None:
         """Stop the application's lifespan call, as when the server itself is cancelled."""
+        self._is_given_up = True
         if self.task is not None:
             self.task.cancel()
 
@@ -94,6 +96,9 @@ class Lifespan:
         except BaseException as error:
             # A border: whatever the application raises, sys.exit() too, is judged by the stage it is in.
             if not is_failure(error, self._runtime.cancelled):
+                if self._stage != "running" and not self._is_given_up:
+                    # Nobody has cancelled it from here: it has awaited something that was.
+                    self._raised(error)
                 raise
             self._raised(error)
         else:

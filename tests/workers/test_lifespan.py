@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable
@@ -143,3 +144,25 @@ def test_failures_are_raised_with_their_stage(serve: Serve, stage: str, kind: st
     assert isinstance(server.error, LifespanTimeoutError if kind == "hangs" else LifespanFailureError)
     assert stage in str(server.error)
     assert kind == "hangs" or "no database" in str(server.error)
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"], indirect=True)
+@pytest.mark.parametrize("stage", ["startup", "shutdown"])
+def test_awaiting_what_is_cancelled_is_a_failure(serve: Serve, stage: str) -> None:
+    """On trio nothing is cancelled but from outside."""
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        for now in ("startup", "shutdown"):
+            await receive()
+            if now == stage:
+                connecting = asyncio.get_running_loop().create_future()
+                connecting.cancel()
+                await connecting
+            await send({"type": f"lifespan.{now}.complete"})
+
+    server = serve(app)
+    server.stop()
+    server.join()
+    assert isinstance(server.error, LifespanFailureError)
+    assert server.error.stage == stage
