@@ -43,7 +43,8 @@ class AccessRecord:
         query: what followed `?`, or `b""`.
         http_version: `1.0`, `1.1` or `2`.
         status: status code of the response; 0 if none was sent.
-        request_fields, response_fields: names in lower case.
+        request_fields: names in lower case.
+        response_fields: as the application gave them.
         bytes_sent: bytes of content (for a WebSocket: of messages).
         duration: seconds, from the head of the request on.
         event: `request`; `open` and `close` of a WebSocket.
@@ -229,10 +230,20 @@ def _escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def _field_atom(name: bytes, of_response: bool = False) -> Atom:
+def _request_field_atom(name: bytes) -> Atom:
     def value_of(record: AccessRecord) -> str:
-        for field_name, value in record.response_fields if of_response else record.request_fields:
+        for field_name, value in record.request_fields:
             if field_name == name:
+                return _escape(value.decode("latin-1"))
+        return "-"
+
+    return value_of
+
+
+def _response_field_atom(name: bytes) -> Atom:
+    def value_of(record: AccessRecord) -> str:
+        for field_name, value in record.response_fields:
+            if field_name.lower() == name:
                 return _escape(value.decode("latin-1"))
         return "-"
 
@@ -246,7 +257,8 @@ def _find_atom(name: str) -> Atom:
         return _NUMBERS[name]
     fixed = "-"
     if name.startswith("{") and name[-2:] in ("}i", "}o"):
-        return _field_atom(name[1:-2].lower().encode("latin-1"), of_response=name.endswith("o"))
+        make_atom = _response_field_atom if name.endswith("o") else _request_field_atom
+        return make_atom(name[1:-2].lower().encode("latin-1"))
     if name.startswith("{") and name.endswith("}e"):
         environment = {key.lower(): value for key, value in os.environ.items()}
         fixed = _escape(environment.get(name[1:-2].lower(), "-"))
@@ -322,8 +334,8 @@ _ATOMS: dict[str, Atom] = {
     "q": _query,
     "H": lambda record: record.http_version,
     "b": lambda record: record.bytes_sent or "-",
-    "f": _field_atom(b"referer"),
-    "a": _field_atom(b"user-agent"),
+    "f": _request_field_atom(b"referer"),
+    "a": _request_field_atom(b"user-agent"),
     "L": lambda record: f"{record.duration:.6f}",
 }
 #: These may stand in numeric conversions too (`%(D)d`).

@@ -41,6 +41,9 @@ def record_of(connection: Connection, exchange: LoggedExchange, now: float) -> A
     else:
         event = "open" if close_code is None else "close"
         scheme = "wss" if connection.secure else "ws"
+    fields = request.fields
+    if connection.server.settings.h11_pass_raw_headers:
+        fields = [(name.lower(), value) for name, value in fields]
     has_content = request.method != "HEAD" and exchange.status not in (204, 205, 304)
     return AccessRecord(
         connection.client,
@@ -51,7 +54,7 @@ def record_of(connection: Connection, exchange: LoggedExchange, now: float) -> A
         request.query,
         request.http_version,
         exchange.status,
-        request.fields,
+        fields,
         exchange.response_fields,
         exchange.bytes_sent if has_content else 0,
         now - exchange.started_at,

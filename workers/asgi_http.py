@@ -405,6 +405,6 @@ def _accepts_trailers(fields: Fields) -> bool:
     return any(
         member.strip().lower() == b"trailers"
         for name, value in fields
-        if name == b"te"
+        if name.lower() == b"te"
         for member in value.split(b",")
     )

@@ -347,7 +347,7 @@ class Server:
             self.supervisor.retire()
 
     def _is_served_name(self, request: Request) -> bool:
-        host = next((value for name, value in request.fields if name == b"host"), b"")
+        host = next((value for name, value in request.fields if name.lower() == b"host"), b"")
         return host.lower() in self._server_names
 
     def _answer_not_found(self, connection: Connection, request: Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import struct
 from typing import Any
 
@@ -63,6 +64,34 @@ def test_names_of_fields_keep_their_case(serve: Any) -> None:
     client = serve(app, h11_pass_raw_headers=True).connect()
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Upper: b\r\n\r\n")
     assert client.response()[2] == b"Host X-Upper"
+
+
+def test_the_case_of_names_means_nothing_to_the_server(serve: Any, caplog: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"X-Upper", b"3")]}
+        await send({**head, "trailers": True})
+        await send({"type": "http.response.body", "body": b"a"})
+        await send({"type": "http.response.trailers", "headers": [(b"x-last", b"4")]})
+
+    caplog.set_level(logging.INFO, "hypercorn.access")
+    server = serve(
+        app,
+        h11_pass_raw_headers=True,
+        server_names=["a"],
+        accesslog=logging.getLogger("hypercorn.access"),
+        access_log_format="%(a)s %({Referer}i)s %({X-Upper}o)s",
+    )
+    client = server.connect()
+    client.send(
+        b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: 1\r\nREFERER: 2\r\nTE: trailers\r\nConnection: close\r\n\r\n"
+    )
+    assert client.head()[0] == 200
+    assert client.rest() == b"1\r\na\r\n0\r\nx-last: 4\r\n\r\n"
+    server.stop()
+    server.join()
+    lines = [record.getMessage() for record in caplog.records if record.name == "hypercorn.access"]
+    assert lines == ["1 2 3"]
 
 
 def test_websockets_are_not_compressed(serve: Any) -> None:
