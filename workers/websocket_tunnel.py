@@ -350,10 +350,17 @@ class WebSocketTunnel:
 
     def handle_deadline(self, now: float) -> None:
         """A ping is due, or the peer has not answered in time."""
-        if self._session is not None:
-            self._session.handle_deadline(now)
-            self._pump(now)
-            self._wake_receiver()
+        session = self._session
+        if session is None:
+            return
+        if session.unsent and not session.is_open and self._connection.is_blocked:
+            # Its Close is behind what the socket does not take yet, and that has a timeout of its own.
+            session.restart_close_timeout(now)
+            self.deadline = session.deadline
+            return
+        session.handle_deadline(now)
+        self._pump(now)
+        self._wake_receiver()
 
     def drain(self, reason: DrainReason) -> None:
         """The server is about to stop: peer and application are told, the application gets time to finish."""

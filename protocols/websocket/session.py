@@ -466,6 +466,10 @@ class WebSocketSession:
         elif self._is_stalled:
             self._read(now)  # the peer's answer may be behind what was not read
 
+    def restart_close_timeout(self, now: float) -> None:
+        """The peer could not have our Close yet, for the stream has not taken it: its time begins again."""
+        self.deadline = now + self._parameters.close_timeout
+
     def handle_deadline(self, now: float) -> None:
         """`deadline` has passed: ping, or give up on a peer that does not answer."""
         if self.closing is not Closing.OPEN or not self.is_open:

@@ -18,6 +18,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from hypercorn.protocols.engine import LocalProtocolError
+from hypercorn.protocols.websocket import SessionParameters
+from hypercorn.workers import asgi_websocket
 from hypercorn.workers.errors import UnexpectedMessageError
 
 from .websocket_apps import Message, Recorder, Serve, echo
@@ -540,6 +542,35 @@ def test_a_close_far_behind_does_not_wait_for_an_application_that_stops_receivin
     client.send(fragmented * 2 + masked(0x81, b"whole") * 3 + masked(0x88, b"\x03\xe8"))
     assert client.file.read(4) == b"\x88\x02\x03\xe8"
     closed.set()
+
+
+def test_a_stop_does_not_cut_what_a_slow_client_is_being_sent(serve: Serve, monkeypatch: Any) -> None:
+    """The time to answer the Close has passed many times before the client could have it."""
+    impatient = SessionParameters(close_timeout=0.01)
+    monkeypatch.setattr(asgi_websocket, "session_parameters", lambda settings: impatient)
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "bytes": bytes(20_000_000)})
+        else:
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+
+    server = serve(app, graceful_timeout=60, read_timeout=0.5)
+    client, idle = server.connect(), server.connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    idle.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    idle.response()
+    wait_until_full(client.sock)
+    server.stop()
+    assert idle.rest() == b""
+    wait_until_full(client.sock)  # some ticks of the server, which `read_timeout` makes short
+    assert client.file.read(10) == b"\x82\x7f" + (20_000_000).to_bytes(8)
+    assert len(client.file.read(20_000_000)) == 20_000_000
+    assert client.rest() == b"\x88\x02\x03\xe9"
 
 
 def test_a_client_that_does_not_read(serve: Serve) -> None:
