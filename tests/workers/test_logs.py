@@ -295,7 +295,8 @@ def test_pipe_without_a_reader() -> None:
         log_targets.StreamTarget(stream).write_line("to nobody")
 
 
-def test_long_lines_pass_a_pipe_whole() -> None:
+def test_long_lines_pass_a_pipe_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_targets, "PATIENCE_S", 30.0)  # the reader may not be scheduled at once
     reading, writing = os.pipe()
     pieces: list[bytes] = []
 
