@@ -204,11 +204,15 @@ def test_fields_of_the_application_are_not_repeated(server: Any) -> None:
 def test_date_goes_on(server: Any) -> None:
     client = server.connect()
     first = client.get().get("date")
-    deadline = time.monotonic() + 3
-    while (last := client.get().get("date")) == first and time.monotonic() < deadline:
+    deadline = time.monotonic() + 30
+    # A server, or a test, that has not been scheduled for a while is behind for a moment.
+    while (last := client.get().get("date")) == first or seconds_off(last) >= 2:
+        assert time.monotonic() < deadline, (first, last)
         time.sleep(0.05)
-    assert last != first
-    assert abs(calendar.timegm(time.strptime(last, "%a, %d %b %Y %H:%M:%S GMT")) - time.time()) < 2
+
+
+def seconds_off(date: str) -> float:
+    return abs(calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")) - time.time())
 
 
 def test_unknown_status_code(server: Any) -> None:
