@@ -13,10 +13,12 @@ Start = Callable[..., Any]
 
 
 def write(file: Path, code: str) -> None:
-    """A save at least a second younger than the last: polling compares whole seconds."""
+    """A save at least a second younger than the last, for polling compares whole seconds; and one change, not several."""
     before = file.stat().st_mtime
-    file.write_text(code)
-    os.utime(file, (before + 2, before + 2))
+    new = file.with_name("new~")
+    new.write_text(code)
+    os.utime(new, (before + 2, before + 2))
+    new.replace(file)
 
 
 def change(file: Path, code: str, number: int) -> None:
