@@ -200,7 +200,8 @@ def test_bad_arguments_do_not_raise(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "log").read_text() == ""
 
 
-def test_reopen_after_rotation(tmp_path: Path) -> None:
+def test_reopen_after_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_targets, "_FOLLOW_INTERVAL_S", 600.0)  # or it would be noticed by itself
     path = tmp_path / "log"
     configure(errorlog=str(path))
     error.info("before")
