@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -102,7 +103,12 @@ class Arbiter:
     def workers(self) -> set[int]:
         """The pids of workers, as the kernel knows them."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return {int(pid) for pid in children if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        found: set[int] = set()
+        for pid in children:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.add(int(pid))
+        return found
 
 
 def ask(sock: socket.socket, path: str = "/") -> str:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -59,7 +60,7 @@ class Clients:
                     self.pids.add(int(self._ask(sock)))
                 self.answered += 1
             except (OSError, AssertionError) as error:
-                self.failures.append(repr(error))
+                self.failures.append(f"{threading.current_thread().name}: {error!r}")
 
 
 @pytest.fixture
@@ -283,6 +284,7 @@ def test_a_reload_reads_the_configuration_again(start: Start, application: Path)
     arbiter.signal(signal.SIGHUP)
     arbiter.wait_for("Generation 3 serves")
     arbiter.wait_for("Worker .* is ready", 4)
+    arbiter.wait_for("has ended")
     assert len(arbiter.workers()) == 3
 
 
@@ -316,10 +318,11 @@ def test_binds_that_overlap_follow_each_other_without_a_gap(
             arbiter.signal(signal.SIGHUP)
             arbiter.wait_for(f"Generation {generation} serves")
             arbiter.wait_for("has ended", 2 * (generation - 1))
-    # Between the last accept from a socket and its close the kernel may complete one more handshake, and resets it.
-    # That is a matter of microseconds, so of one client for each of the two sockets of a change.
+    # Between the last accept from a socket and its close the kernel may complete one more handshake, and resets it: of
+    # each client at most one for each of the two sockets of a change.
     assert [failure for failure in clients.failures if "ConnectionResetError" not in failure] == []
-    assert len(clients.failures) <= 6
+    resets = Counter(failure.partition(":")[0] for failure in clients.failures)
+    assert max(resets.values(), default=0) <= 6
     assert clients.answered > 100
 
 

@@ -45,7 +45,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_from_start_to_stop(start: Start, manager: Manager, workers: str) -> None:
-    arbiter = start("-w", workers, environment={"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"})
+    arbiter = start("-w", workers, environment={"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1000000"})
     ready = manager.hears("READY=1")
     assert ready["MAINPID"] == str(arbiter.pid)
     assert arbiter.get()
@@ -95,6 +95,7 @@ def test_socket_activation(start: Start, workers: str) -> None:
         if workers != "0":
             arbiter.signal(signal.SIGHUP)
             arbiter.wait_for("Generation 2 serves")
+            arbiter.wait_for("has ended", 2)
             assert arbiter.get()
             environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in arbiter.workers()]
             assert environments
