@@ -158,9 +158,9 @@ def test_a_group_shares_the_port_that_the_first_was_given(opened: Open, copies: 
 
 
 @reuses_ports
-def test_a_group_joins_nobody_elses_port(opened: Open) -> None:
-    [group] = opened("127.0.0.1:0", None, 2)
-    port = group[0].getsockname()[1]
+def test_a_group_joins_nobody_elses_port(opened: Open, hold_port: Callable[[], int]) -> None:
+    port = hold_port()
+    [group] = opened(f"127.0.0.1:{port}", None, 2)
     with pytest.raises(BindError, match=f"cannot bind 127.0.0.1:{port}: the address is in use"):
         opened(f"127.0.0.1:{port}", None, 2)
     close_all([group])

@@ -26,6 +26,8 @@ from hypercorn.utils import LifespanFailureError, ShutdownError, wrap_app
 from hypercorn.workers.application import ApplicationError
 from hypercorn.workers.log_config import LogConfigurationError
 
+HoldPort = Callable[[], int]
+
 
 def make_config(**settings: Any) -> Config:
     return Config.from_mapping({"bind": "127.0.0.1:0", "errorlog": None, **settings})
@@ -73,6 +75,7 @@ def port_of(urls: list[str]) -> int:
 
 
 def is_refused(port: int) -> bool:
+    """Whether nobody listens there; to be asked of a port that is held, which no other test can have got meanwhile."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except ConnectionRefusedError:
@@ -134,10 +137,12 @@ async def serving(
 
 
 class TestStop:
-    def test_gracefully_by_the_trigger(self, run: Any) -> None:
+    def test_gracefully_by_the_trigger(self, run: Any, hold_port: HoldPort) -> None:
         async def main() -> None:
             app, stop = App(), asyncio.Event()
-            async with serving(app, make_config(), shutdown_trigger=stop.wait) as (port, task):
+            async with serving(
+                app, make_config(bind=f"127.0.0.1:{hold_port()}"), shutdown_trigger=stop.wait
+            ) as (port, task):
                 assert b" 200 " in await asyncio.to_thread(get, port)
                 stop.set()
                 await task
@@ -186,12 +191,12 @@ class TestStop:
 
         run(main())
 
-    def test_by_cancellation(self, run: Any) -> None:
+    def test_by_cancellation(self, run: Any, hold_port: HoldPort) -> None:
         async def main() -> None:
             app = App(waits=True)
             called = asyncio.Event()
             app.called = called.set
-            async with serving(app, make_config()) as (port, task):
+            async with serving(app, make_config(bind=f"127.0.0.1:{hold_port()}")) as (port, task):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
                 await called.wait()
@@ -312,10 +317,10 @@ class TestStop:
 
 
 class TestSurroundings:
-    def test_several_servers_in_one_loop(self, run: Any) -> None:
+    def test_several_servers_in_one_loop(self, run: Any, hold_port: HoldPort) -> None:
         async def main() -> None:
             async with (
-                serving(App(), make_config()) as (first, task),
+                serving(App(), make_config(bind=f"127.0.0.1:{hold_port()}")) as (first, task),
                 serving(App(), make_config()) as (second, _),
             ):
                 assert first != second
@@ -539,14 +544,15 @@ class TestFailures:
 
 
 class TestTrio:
-    def test_cancelled_nursery(self) -> None:
+    def test_cancelled_nursery(self, hold_port: HoldPort) -> None:
         app = App(waits=True)
+        config = make_config(bind=f"127.0.0.1:{hold_port()}")
 
         async def main() -> None:
             called = trio.Event()
             app.called = called.set
             async with trio.open_nursery() as nursery:
-                urls = await nursery.start(hypercorn.trio.serve, app, make_config())
+                urls = await nursery.start(hypercorn.trio.serve, app, config)
                 stream = await trio.open_tcp_stream("127.0.0.1", port_of(urls))
                 async with stream:
                     await stream.send_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")

@@ -128,8 +128,10 @@ class Connection:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM])
-def test_signals_lose_no_stream(start: Start, loop: str, number: signal.Signals) -> None:
-    server = start("-w", "2", "-k", loop)
+def test_signals_lose_no_stream(
+    start: Start, loop: str, number: signal.Signals, hold_port: Callable[[], int]
+) -> None:
+    server = start("-w", "2", "-k", loop, bind=f"127.0.0.1:{hold_port()}")
     server.wait_for("Worker .* is ready", 2)
     loads = [Load(server.port()) for _ in range(3)]
     assert all(load.has_begun.wait(PATIENCE) for load in loads)
