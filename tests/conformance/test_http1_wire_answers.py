@@ -455,19 +455,29 @@ def test_malformed_unread_chunks_end_the_connection(server: Any) -> None:
 def test_client_that_sends_on_can_read_the_answer(
     server: Any, size: int, target: str, fields: bytes, status: int
 ) -> None:
-    client = server.connect()
     length = b"" if fields else b"Content-Length: %d\r\n" % size
-    client.send(get(target, "POST", fields=fields + length))
-    sent, piece = 0, bytes(65536)
-    try:
-        while sent < size:
-            client.send(piece[: size - sent])
-            sent += len(piece)
-    except OSError:
-        assert size > 5_000_000
+    request = get(target, "POST", fields=fields + length)
+    while not sends_on(client := server.connect(), request, size):
+        pass  # so late that the server need not listen any more
     response = client.response()
     assert response.status == status
     assert response.closes or size == 100_000
+
+
+def sends_on(client: Any, request: bytes, size: int) -> bool:
+    """Send a request and its content; False if the client was silent for nearly as long as the server lingers."""
+    client.send(request)
+    piece, silence, last = bytes(65536), 0.0, time.monotonic()
+    try:
+        for sent in range(0, size, len(piece)):
+            client.send(piece[: size - sent])
+            silence, last = max(silence, time.monotonic() - last), time.monotonic()
+    except OSError:
+        if size > 5_000_000:
+            return True
+        silence = max(silence, time.monotonic() - last)
+        assert silence > 1
+    return silence < 1
 
 
 def test_request_body_and_response_at_once(server: Any) -> None:
