@@ -578,11 +578,10 @@ class TestResponse:
             wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](file, 10)
             return wrapped
 
-        server = serve(app)
-        client = server.connect()
+        client = serve(app, threads=1).connect()
         client.send(GET)
         assert client.response()[2] == content[100:]
-        client.send(GET)  # answered once the first call is over
+        client.send(GET)  # answered once the only thread has done with the first call
         client.response()
         assert files[0].closed
 
