@@ -38,7 +38,7 @@ FRESH_SECONDS = 0.5
 READ_SIZE = 81920
 #: Output that has not been handed to the socket above which it is flushed without waiting for more.
 FLUSH_SIZE = 65536
-#: Where the peer ranks its streams: output above which there is a pause, for those who come first to give more.
+#: Where the peer ranks its streams: output above which those that come first are waited for, to give more.
 RANKED_PIECE = 16384
 #: And what the kernel keeps ready to be sent then: nothing can overtake it any more.
 RANKED_KERNEL_SIZE = 65536
@@ -69,6 +69,7 @@ class Connection(Transport):
         "_fresh_until",
         "_is_kept_short",
         "_is_settling",
+        "_is_turn_over",
         "_timed",
         "deadline",
         "engine",
@@ -101,6 +102,8 @@ class Connection(Transport):
         #: The socket has been what is narrow while the peer ranked its streams: little is put into it at a time.
         self._is_kept_short = False
         self._is_settling = False
+        #: Nothing goes out before the applications of ranked streams have had their turn of the loop, to give more.
+        self._is_turn_over = False
         self.tunnel: Tunnel | None = None
         now = monotonic()
         self._fresh_until = now + FRESH_SECONDS
@@ -268,7 +271,7 @@ class Connection(Transport):
             self._write_much()
             return
         self._is_settling = True
-        is_turn_over = False
+        is_turn_over = self._is_turn_over
         try:
             while not self.is_closed:
                 engine = self.engine
@@ -280,16 +283,18 @@ class Connection(Transport):
                 self.unflushed = 0
                 if not self.is_blocked and (data := engine.data_to_send()):
                     self._send(data)
-                    is_turn_over = self._is_kept_short and len(data) >= RANKED_PIECE and self.is_ranked
+                    is_turn_over = len(data) >= RANKED_PIECE and bool(engine.events) and self.is_ranked
                 elif not engine.events:
                     break
             else:
                 return
         finally:
             self._is_settling = False
-        self.is_flush_due = False
         if is_turn_over and not self.is_blocked:
+            self._is_turn_over = True
             self.flush_soon()
+        else:
+            self.is_flush_due = False
         self.settled_at = now
         if engine.closing is not _OPEN:
             self._finish(engine.closing, now)
@@ -317,6 +322,11 @@ class Connection(Transport):
         if not self.is_flush_due:
             self.is_flush_due = True
             self.server.flush_soon(self)
+
+    def flush(self, now: float) -> None:
+        """The turn of the loop that `flush_soon` spoke of has ended."""
+        self.is_flush_due = self._is_turn_over = False
+        self.settle(now)
 
     def _dispatch(self, now: float) -> None:
         events = self.engine.events

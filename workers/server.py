@@ -332,7 +332,7 @@ class Server:
         for connection in due:
             if connection.is_flush_due:
                 try:
-                    connection.settle(now)
+                    connection.flush(now)
                 except Exception:  # noqa: BLE001 - a border: the others of this turn are not to wait for ever
                     connection.failed()
 

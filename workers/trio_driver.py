@@ -185,4 +185,6 @@ class TrioRuntime:
 
 @trio.lowlevel.enable_ki_protection
 async def _call(callback: Callable[[], None]) -> None:
+    # trio runs what is ready in any order: what was ready before this has been run by the next turn.
+    await trio.lowlevel.cancel_shielded_checkpoint()
     callback()

@@ -29,10 +29,10 @@ from .responses import as_pairs, clean_fields, response_head, trailer_section
 from .state import ConnectionState
 from .streams import Stream
 
-#: What one call of `data_to_send` frames at most; and where the peer ranks its streams. Then it must be so little that
-#: the first of them has still something left when its application is asked for more (`send_high_water`).
+#: What one call of `data_to_send` frames at most; and where the peer ranks its streams. Then it is as much as a stream
+#: may hold (`send_high_water`): more would come from those that are behind, before the first has been asked for more.
 OUTPUT_SIZE = 131072
-RANKED_OUTPUT_SIZE = 32768
+RANKED_OUTPUT_SIZE = 65536
 #: A whole body up to this size is framed as soon as it is there.
 SMALL_BODY = 4096
 #: Data frames below this size, cut short by the peer's window, are no work that earns it control frames.
@@ -299,7 +299,7 @@ class SendingSide(ConnectionState):
     def data_to_send(self) -> bytes:
         """Everything that may go out now, but not more than about `OUTPUT_SIZE` of data at a time.
 
-        May append `Writable` to `events`.
+        May append `Writable` to `events`: with `ranks_streams` it is better to let those that it wakes go on first.
         """
         # RFC 9113 §3.2 lets data follow the 101 at once, but curl has room for little more than its head.
         if self._is_writable and self._scheduler.ready and self._has_greeted:
@@ -313,7 +313,11 @@ class SendingSide(ConnectionState):
 
     def _frame_data(self) -> None:
         scheduler = self._scheduler
-        room = RANKED_OUTPUT_SIZE if scheduler.has_signals and len(self._streams) > 1 else OUTPUT_SIZE
+        parameters = self._parameters
+        room, wake_at = OUTPUT_SIZE, parameters.send_low_water
+        if self.ranks_streams and len(self._streams) > 1:
+            # The first is asked for more while it has some left, or the next round would go to the others.
+            room, wake_at = RANKED_OUTPUT_SIZE, parameters.send_high_water
         while scheduler.ready and room > 0:
             if self._send_window <= 0:
                 self._frame_ends()
@@ -331,7 +335,7 @@ class SendingSide(ConnectionState):
                 self._frame_end(stream)
             else:
                 scheduler.remove(stream)
-            if stream.wants_writable and stream.buffered <= self._parameters.send_low_water:
+            if stream.wants_writable and stream.buffered <= wake_at:
                 stream.wants_writable = False
                 self.events.append(Writable(stream.id))
 

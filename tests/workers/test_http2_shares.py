@@ -86,9 +86,18 @@ def test_the_more_urgent_comes_first_where_not_all_can(serve: Serve) -> None:
     responses = Responses(serve(megabyte).connect(), ["u=7", "u=0", "u=3"], 65535)
     while len(responses.ended) < 3:
         responses.read()
-    # By a wide margin: what the urgent one's application is too slow to use goes to the next, but no more than that.
-    assert responses.ended[0] == 3
+    assert responses.ended == [3, 5, 1]
     assert responses.received == {1: SIZE, 3: SIZE, 5: SIZE}
+
+
+def test_a_window_goes_to_the_more_urgent_whole(serve: Serve) -> None:
+    """Although its application has to be asked for more again and again, and the other's has some ready."""
+    responses = Responses(serve(megabyte).connect(), ["u=5", "u=1"], 65535)
+    while not responses.ended:
+        responses.read()
+    # The lesser had the first window, before the other request was there.
+    assert responses.received == {1: responses.received[1], 3: SIZE}
+    assert responses.received[1] <= 2 * 65535, responses.received
 
 
 def test_the_more_urgent_comes_first_where_the_socket_is_narrow(serve: Serve) -> None:

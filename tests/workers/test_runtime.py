@@ -10,7 +10,7 @@ import trio
 import uvloop
 
 from hypercorn.workers.asyncio_driver import AsyncioRuntime
-from hypercorn.workers.runtime import Runtime
+from hypercorn.workers.runtime import Event, Runtime
 from hypercorn.workers.trio_driver import TrioRuntime
 
 Run = Callable[[Callable[[Runtime], Awaitable[None]]], None]
@@ -113,6 +113,36 @@ def test_a_signal_wakes_who_waits_and_is_forgotten(run: Run) -> None:
         signal.notify()
         assert await runtime.wait(all_woken, 10)
         assert sorted(woken[:3]) == sorted(woken[3:]) == list(range(len(tasks)))
+
+    run(body)
+
+
+def test_a_callback_comes_behind_what_is_ready(run: Run) -> None:
+    async def body(runtime: Runtime) -> None:
+        signal = runtime.make_signal()
+        order: list[str] = []
+
+        async def wait() -> None:
+            while True:
+                await signal.wait()
+                order.append("woken")
+
+        tasks = [runtime.spawn(wait) for _ in range(3)]
+        await runtime.sleep(0.001)
+        for _ in range(20):
+            order.clear()
+            called = runtime.make_event()
+
+            def call(called: Event = called) -> None:
+                order.append("called")
+                called.set()
+
+            signal.notify()
+            runtime.call_soon(call)
+            assert await runtime.wait(called, 10)
+            assert order == ["woken"] * 3 + ["called"]
+        for task in tasks:
+            task.cancel()
 
     run(body)
 
