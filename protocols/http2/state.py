@@ -178,9 +178,10 @@ class ConnectionState:
         self._drop(stream)
 
     def _lose_stream(self, stream: Stream) -> None:
-        """The exchange of this stream has lost its peer, and may go on for a while."""
+        """The exchange of this stream has lost its peer, and may go on for a while unless it has given its answer."""
         self.events.append(StreamClosed(stream.id))
-        self._abandoned[stream.id] = self._now
+        if not stream.is_ended:
+            self._abandoned[stream.id] = self._now
         self._drop(stream)
 
     def _remember_reset(self, stream_id: int) -> None:

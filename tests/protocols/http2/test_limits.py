@@ -56,6 +56,16 @@ def test_streams_that_the_peer_reset_count_while_their_exchange_runs(connect: An
     assert [request.stream_id for request in peer.requests()] == [1, 3, 7, 9]
 
 
+def test_an_answer_that_waits_for_its_window_leaves_nothing_running_when_it_is_reset(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}, max_concurrent_streams=1)
+    peer.get(1)
+    peer.respond(1, b"x")
+    peer.engine.exchange_ended(1)  # long before the peer has read anything
+    peer.send(RstStreamFrame(1, error_code=8))
+    peer.get(3)
+    assert [request.stream_id for request in peer.requests()] == [1, 3]
+
+
 def test_an_exchange_that_never_reports_its_end_is_forgotten(connect: Any) -> None:
     peer = connect(max_concurrent_streams=1)
     peer.get(1)
