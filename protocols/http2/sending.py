@@ -52,7 +52,6 @@ class SendingSide(ConnectionState):
         "_peer_allows_push",
         "_peer_max_streams",
         "_secure",
-        "_window_empty_at",
     )
 
     def __init__(
@@ -67,8 +66,6 @@ class SendingSide(ConnectionState):
         self._peer_allows_push = True
         self._peer_max_streams = parameters.max_concurrent_streams
         self._last_push_id = 0
-        #: Since when the connection's send window holds data back.
-        self._window_empty_at: float | None = None
 
     # ---- heads
 

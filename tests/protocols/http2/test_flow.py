@@ -587,6 +587,27 @@ def test_so_is_one_that_waits_for_the_connection_window(connect: Any) -> None:
     assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [1]
 
 
+@pytest.mark.parametrize("who", ["peer", "application"])
+def test_its_time_begins_anew_when_nothing_waits_any_more(who: str, connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10**6}, write_timeout=60.0)
+    peer.get(1)
+    peer.get(3)
+    peer.engine.send_head(1, 200, [], peer.now)
+    peer.engine.send_data(1, b"x" * 100000, False, peer.now)
+    peer.frames()
+    if who == "peer":
+        peer.send(RstStreamFrame(1, error_code=CANCEL))
+    else:
+        peer.engine.reset_stream(1, peer.now)
+    peer.wait(100)
+    peer.respond(3, b"x")
+    peer.frames()
+    peer.wait(59)
+    assert peer.frames() == []
+    peer.wait(2)
+    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [3]
+
+
 # ---- push
 
 
