@@ -37,6 +37,7 @@ from .frames import (
 from .parameters import HTTP2Parameters
 from .priorities import parse_priority
 from .sending import SendingSide
+from .streams import Stream
 
 _MAX_EARLY_PRIORITIES = 64
 
@@ -144,8 +145,13 @@ class ControlFrames(SendingSide):
             stream.send_window += difference
             if stream.send_window > MAX_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "a stream's window exceeds 2^31-1")
-            if stream.send_window > 0 and stream.buffered:
-                self._scheduler.add(stream)
+            self._window_given(stream)
+
+    def _window_given(self, stream: Stream) -> None:
+        """What is sent of it now, and when, is not for the peer's window to decide any more."""
+        if stream.buffered and stream.send_window > 0:
+            stream.stalled_at = None
+            self._scheduler.add(stream)
 
     def _settings_acknowledged(self) -> None:
         if self._is_acknowledged:
@@ -211,8 +217,7 @@ class ControlFrames(SendingSide):
         stream.send_window += increment
         if stream.send_window > MAX_WINDOW:
             raise StreamFault(stream_id, FLOW_CONTROL_ERROR, "the stream's window exceeds 2^31-1")
-        if stream.buffered and stream.send_window > 0:
-            self._scheduler.add(stream)
+        self._window_given(stream)
 
     def _on_extension(self, kind: int, stream_id: int, payload: bytes) -> None:
         """Frame types beyond RFC 9113: PRIORITY_UPDATE (RFC 9218 §7.1); others are ignored (§5.5)."""

@@ -346,7 +346,6 @@ class SendingSide(ConnectionState):
         stream.send_window -= size
         self._send_window -= size
         self._unsent -= size
-        stream.stalled_at = None
         flags = 0
         if not left and stream.is_ended and stream.trailers is None:
             flags = END_STREAM

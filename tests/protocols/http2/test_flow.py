@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hyperframe.frame import (
     DataFrame,
+    Frame,
     HeadersFrame,
     PriorityFrame,
     PushPromiseFrame,
@@ -585,6 +586,26 @@ def test_so_is_one_that_waits_for_the_connection_window(connect: Any) -> None:
     peer.frames()
     peer.wait(61)
     assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [1]
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        WindowUpdateFrame(1, window_increment=1000),
+        SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1000}),
+    ],
+)
+def test_one_that_has_got_its_window_is_not_reset_for_having_waited(window: Frame, connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10}, write_timeout=60.0)
+    peer.get(1)
+    peer.respond(1, b"x" * 100)
+    peer.frames()
+    peer.wait(59)
+    peer.engine.set_transport_writable(False, peer.now)
+    peer.send(window)
+    peer.wait(2)
+    peer.engine.set_transport_writable(True, peer.now)
+    assert len(peer.body(1, peer.frames())) == 90
 
 
 @pytest.mark.parametrize("who", ["peer", "application"])
