@@ -286,7 +286,7 @@ class HTTP2Engine(ReceivingSide):
 
     def _all_done(self) -> None:
         if self._drain is Drain.WAITING and not self._is_over:
-            if self._drains_at_once:
+            if self._drains_at_once and self.is_idle:
                 self._close()
             elif self._was_parallel:
                 # Its next requests may be on their way already: see whether they come.

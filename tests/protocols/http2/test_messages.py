@@ -522,3 +522,20 @@ def test_the_end_of_input_ends_all(peer: Any) -> None:
     peer.engine.receive_eof(peer.now)
     assert sorted(event.stream_id for event in peer.events()) == [1, 3]
     assert peer.engine.closing.name == "AFTER_FLUSH"
+
+
+@pytest.mark.parametrize("shape", ["a block without its end", "a part of a frame"])
+def test_a_request_that_has_begun_is_served_by_a_drain_at_once(shape: str, peer: Any) -> None:
+    block = peer.block(GET)
+    begin = HeadersFrame(1, block[:3], flags=["END_STREAM"]).serialize()
+    request = begin + ContinuationFrame(1, block[3:], flags=["END_HEADERS"]).serialize()
+    cut = len(begin) if shape == "a block without its end" else 4
+    peer.send_bytes(request[:cut])
+    peer.engine.drain(peer.now, at_once=True)
+    peer.send_bytes(request[cut:])
+    (event,) = peer.events()
+    assert isinstance(event, Request)
+    peer.respond(1, b"served")
+    assert peer.body(1, peer.frames()) == b"served"
+    peer.wait(1)
+    assert peer.engine.closing.name == "AFTER_FLUSH"
