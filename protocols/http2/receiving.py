@@ -181,6 +181,7 @@ class ReceivingSide(ControlFrames):
         if not size and not end_stream:
             self._spend_control()
             self._top_up()
+            self.consume(stream_id, 0, self._now)  # nobody else gives back what padding has taken
             return
         if stream.expected is not None:
             stream.expected -= size

@@ -363,3 +363,13 @@ def test_a_larger_frame_size_works(connect: Any) -> None:
     assert [len(event.data) for event in peer.events()[1:]] == [65536]
     peer.send_bytes(raw(0, 0, 1, b"x" * 65537))
     peer.expect_connection_error(FRAME_SIZE)
+
+
+def test_frames_of_padding_alone_do_not_use_up_the_window(connect: Any) -> None:
+    peer = connect(initial_stream_window_size=1000)
+    peer.post(1)
+    for _ in range(3):
+        peer.send(DataFrame(1, b"", pad_length=249, flags=["PADDED"]))
+    assert [(update.stream_id, update.window_increment) for update in peer.of_type(WindowUpdateFrame)] == [
+        (1, 500)
+    ]
