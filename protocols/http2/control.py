@@ -98,7 +98,10 @@ class ControlFrames(SendingSide):
             self._spend_control()
             return
         self._lose_stream(stream)
-        self._spend_reset()
+        if stream_id & 1:
+            self._spend_reset()
+        else:
+            self._spend_control()  # a push that is not wanted: RFC 9113 §8.4.2
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:

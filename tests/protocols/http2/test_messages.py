@@ -539,3 +539,14 @@ def test_a_request_that_has_begun_is_served_by_a_drain_at_once(shape: str, peer:
     assert peer.body(1, peer.frames()) == b"served"
     peer.wait(1)
     assert peer.engine.closing.name == "AFTER_FLUSH"
+
+
+def test_a_peer_may_give_back_all_that_is_pushed(connect: Any) -> None:
+    peer = connect(max_resets=2)
+    peer.get(1)
+    for _ in range(4):
+        promised = peer.engine.push(1, "GET", b"/style.css", [], peer.now)
+        peer.send(RstStreamFrame(promised, error_code=8))
+        peer.engine.exchange_ended(promised)
+    peer.frames()
+    peer.expect_alive()
