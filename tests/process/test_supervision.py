@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import re
 import select
 import signal
 import socket
@@ -23,12 +20,6 @@ import pytest
 from hypercorn.config.supervision import SAME_REQUEST_SECONDS
 
 Start = Callable[..., Any]
-
-LIFESPAN_FAILS = """
-async def app(scope, receive, send):
-    await receive()
-    await send({"type": "lifespan.startup.failed", "message": "no database"})
-"""
 
 
 class Clients:
@@ -156,106 +147,6 @@ def test_a_stop_does_not_wait_for_idle_clients_of_a_predecessor(start: Start, wo
     arbiter.wait_for("Stopped$")
 
 
-@pytest.mark.parametrize(
-    "hang", ["time.sleep(600)", "re.match('(a|a)*$', 'a' * 40 + 'b')", "lock.acquire() and lock.acquire()"]
-)
-def test_a_hung_worker_dumps_its_stacks_and_is_replaced(start: Start, application: Path, hang: str) -> None:
-    code = (application / "app.py").read_text().replace("time.sleep(600)", hang)
-    (application / "app.py").write_text("import re, threading\nlock = threading.Lock()\n" + code)
-    arbiter = start("-w", "2", "--worker-timeout", "2")
-    times = 0
-    # Again where a worker had no processor at the moment in which it had to show its stacks.
-    while not re.search(r"; its stacks:\n(?:.*\n)*?.*app.py\", line \d+ in app", arbiter.text()):
-        times += 1
-        with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
-            sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            arbiter.wait_for(r"has not answered for \d+ s and is killed; ", times)
-            arbiter.wait_for("was killed because it hung", times)
-    assert "Fatal" not in arbiter.text()
-    for _ in range(10):
-        assert arbiter.get()
-
-
-def test_stacks_are_one_record_of_the_error_log(start: Start, application: Path) -> None:
-    arbiter = start(
-        "-w",
-        "1",
-        "--worker-timeout",
-        "1",
-        "--log-format",
-        "json",
-        "--error-log",
-        "error.log",
-        "--pid",
-        "server.pid",
-    )
-    log = application / "error.log"
-    while not (
-        ready := re.search(r"Running on http://127.0.0.1:(\d+)", log.read_text() if log.exists() else "")
-    ):
-        time.sleep(0.01)
-    # Again where the worker was killed for a pause of the machine, or showed nothing for one.
-    while not [message for message in messages_of(log) if "its stacks:\n" in message and "in app" in message]:
-        with socket.create_connection(("127.0.0.1", int(ready[1]))) as sock:
-            sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            with contextlib.suppress(ConnectionResetError):
-                sock.recv(1)  # until the worker is killed
-    assert arbiter.process.poll() is None
-
-
-def messages_of(log: Path) -> list[str]:
-    return [json.loads(line)["message"] for line in log.read_text().splitlines()]
-
-
-def test_a_pause_of_the_whole_process_group_kills_nobody(start: Start) -> None:
-    arbiter = start("-w", "2", "--worker-timeout", "2")
-    arbiter.port()
-    before = arbiter.workers()
-    for seconds in (1.9, 2.1, 3.5):
-        os.killpg(arbiter.pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.killpg(arbiter.pid, signal.SIGCONT)
-        assert int(arbiter.get()) in before
-        time.sleep(1.5)  # more than enough for a wrong decision
-    assert arbiter.workers() == before
-    assert "stacks" not in arbiter.text()
-
-
-def test_siblings_serve_the_queue_of_a_hung_worker(start: Start) -> None:
-    """With the timeout far away, no connection waits for it."""
-    arbiter = start("-w", "2", "--worker-timeout", "600")
-    with socket.create_connection(("127.0.0.1", arbiter.port())) as sock:
-        sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        arbiter.wait_for("hang begins")
-        answered = {arbiter.get() for _ in range(20)}
-    assert len(answered) <= 2
-    arbiter.signal(signal.SIGQUIT)
-    assert arbiter.ends() == 0
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "reason"),
-    [
-        ("import nothing_of_that_name", 4, "nothing_of_that_name"),
-        ("app = ", 4, "syntax"),
-        (
-            LIFESPAN_FAILS,
-            3,
-            "no database",
-        ),
-        ("import os\nos._exit(7)", 3, "before it was ready"),
-    ],
-)
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_when_no_worker_becomes_ready(
-    start: Start, application: Path, workers: str, code: str, status: int, reason: str
-) -> None:
-    (application / "app.py").write_text(code)
-    arbiter = start("-w", workers)
-    assert arbiter.ends() == status
-    arbiter.wait_for(f"^hypercorn: .*{reason}")
-
-
 def test_broken_code_at_a_reload_changes_nothing(start: Start, application: Path) -> None:
     arbiter = start("-w", "2")
     arbiter.port()
@@ -324,16 +215,6 @@ def test_binds_that_overlap_follow_each_other_without_a_gap(
     resets = Counter(failure.partition(":")[0] for failure in clients.failures)
     assert max(resets.values(), default=0) <= 6
     assert clients.answered > 100
-
-
-def test_a_port_in_use(start: Start) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        name = f"127.0.0.1:{other.getsockname()[1]}"
-        arbiter = start("-w", "2", bind=name)
-        assert arbiter.ends() == 1
-    arbiter.wait_for(f"^hypercorn: cannot bind {name}: the address is in use")
 
 
 def test_the_pid_file(start: Start, application: Path) -> None:
@@ -504,13 +385,6 @@ def test_a_thread_that_never_ends_keeps_no_process_for_ever(start: Start, applic
     arbiter.wait_for("are left behind")
 
 
-def test_without_workers_and_without_application(start: Start, application: Path) -> None:
-    (application / "app.py").write_text("app = ")
-    arbiter = start("-w", "0")
-    assert arbiter.ends() == 4
-    arbiter.wait_for("^hypercorn: ")
-
-
 def test_a_daemon_that_serves_lets_its_caller_go(start: Start, application: Path) -> None:
     caller = start("-D", "-w", "1", "-p", "server.pid", bind="unix:server.sock")
     assert caller.ends() == 0
@@ -524,13 +398,6 @@ def test_a_daemon_that_serves_lets_its_caller_go(start: Start, application: Path
     os.kill(daemon, signal.SIGTERM)
     assert select.select([end], [], [], 30)[0]
     os.close(end)
-
-
-def test_a_daemon_that_fails_tells_its_caller(start: Start, application: Path) -> None:
-    (application / "app.py").write_text("app = ")
-    caller = start("-D", "-w", "1")
-    assert caller.ends() == 4
-    caller.wait_for("^hypercorn: ")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
@@ -552,16 +419,6 @@ def test_certificates_are_read_before_root_is_given_up(application: Path) -> Non
         [sys.executable, "-c", code], cwd=application, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr.splitlines()[-1]) == (3, "hypercorn: asked by user 0")
-
-
-def test_a_context_hook_that_raises_is_named(start: Start, application: Path) -> None:
-    (application / "own.py").write_text(
-        "certfile = 'own'\ndef create_ssl_context():\n    raise RuntimeError('no vault')\n"
-    )
-    arbiter = start("-w", "2", "-c", "file:own.py")
-    assert arbiter.ends() == 3
-    arbiter.wait_for('own.py., line 3, in create_ssl_context$|own.py", line 3, in create_ssl_context$')
-    arbiter.wait_for("^hypercorn: create_ssl_context failed: RuntimeError: no vault$")
 
 
 def test_the_arbiter_stays_small() -> None:
@@ -586,35 +443,6 @@ def test_without_workers_signals_for_an_arbiter_do_no_harm(
     assert int(arbiter.get()) == arbiter.pid
     arbiter.signal(end)
     assert arbiter.ends() == 0
-
-
-def test_the_traceback_of_an_application_that_cannot_be_loaded_comes_once(
-    start: Start, application: Path
-) -> None:
-    (application / "app.py").write_text("raise RuntimeError('bad luck')\n")
-    arbiter = start("-w", "3")
-    assert arbiter.ends() == 4
-    arbiter.wait_for("^hypercorn: module 'app' failed to import: RuntimeError: bad luck$")
-    assert arbiter.text().count("Traceback") == 1
-
-
-@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_an_application_that_raises_keyboard_interrupt(
-    start: Start, application: Path, workers: str, worker_class: str
-) -> None:
-    code = (application / "app.py").read_text().replace("time.sleep(600)", "raise KeyboardInterrupt")
-    (application / "app.py").write_text(code)
-    arbiter = start("-w", workers, "-k", worker_class)
-    with contextlib.suppress(AssertionError, OSError):
-        arbiter.get("/hang")
-    arbiter.wait_for("The application raised KeyboardInterrupt, which ends its process")
-    if workers == "0":
-        assert arbiter.ends() == 1
-    else:
-        assert arbiter.get()
-        arbiter.signal(signal.SIGTERM)
-        assert arbiter.ends() == 0
 
 
 def test_after_the_death_of_an_arbiter_another_starts_in_its_place(start: Start, application: Path) -> None:
@@ -647,61 +475,8 @@ def is_answered(path: str) -> bool:
         return sock.connect_ex(path) == 0
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_logger_class_that_cannot_be_made(start: Start, workers: str) -> None:
-    arbiter = start("-w", workers, "--logger-class", "json.JSONDecoder")
-    assert arbiter.ends() == 2
-    arbiter.wait_for("^hypercorn: --logger-class: 'json.JSONDecoder' cannot be used: TypeError")
-    assert "Traceback" not in arbiter.text()
-
-
-def test_the_traceback_of_a_lifespan_that_fails_is_the_applications(start: Start, application: Path) -> None:
-    (application / "app.py").write_text(
-        "async def app(scope, receive, send):\n    await receive()\n    raise RuntimeError('bad luck')\n"
-    )
-    arbiter = start("-w", "3")
-    assert arbiter.ends() == 3
-    arbiter.wait_for("^hypercorn: lifespan startup failed: RuntimeError: bad luck$")
-    assert arbiter.text().count("Traceback") == 1
-    assert arbiter.text().count("  File ") == 1
-
-
-def test_stacks_of_a_daemons_worker_reach_the_error_log(start: Start, application: Path) -> None:
-    log = application / "error.log"
-    address = f"unix:{application}/daemon.sock"
-    options = ("-D", "--pid", "server.pid", "--error-log", "error.log", "--worker-timeout", "1")
-    caller = start(*options, bind=address)
-    assert caller.ends() == 0
-    daemon = int((application / "server.pid").read_text())
-    end = os.pidfd_open(daemon)
-    try:
-        # Again where the worker had no processor at the moment in which it had to show its stacks.
-        while "most recent call first" not in log.read_text():
-            with socket.socket(socket.AF_UNIX) as sock, contextlib.suppress(ConnectionResetError):
-                sock.connect(f"{application}/daemon.sock")
-                sock.sendall(b"GET /hang HTTP/1.1\r\nhost: localhost\r\n\r\n")
-                while sock.recv(4096):  # until the worker is killed
-                    pass
-    finally:
-        os.kill(daemon, signal.SIGTERM)
-        assert select.select([end], [], [], 30)[0]
-        os.close(end)
-
-
 def test_binds_that_overlap(start: Start, hold_port: Callable[[], int]) -> None:
     port = hold_port()
     arbiter = start("-b", f"0.0.0.0:{port}", bind=f"127.0.0.1:{port}")
     assert arbiter.ends() == 1
     arbiter.wait_for(f"cannot bind 0.0.0.0:{port}: it overlaps with 127.0.0.1:{port}, which is bound too")
-
-
-def test_workers_that_the_system_refuses(start: Start) -> None:
-    limited = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", sys.executable, "-m", "hypercorn"]
-    arbiter = start("-w", "12", command=limited)
-    arbiter.wait_for(
-        r"Worker \d+ could not start: a process cannot be forked: Too many open files; raise the limit"
-    )
-    assert int(arbiter.get()) in arbiter.workers()
-    arbiter.signal(signal.SIGTERM)
-    assert arbiter.ends() == 0
-    assert "ended with status" not in arbiter.text()

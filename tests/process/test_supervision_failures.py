@@ -1,0 +1,138 @@
+"""Applications and settings that do not work: what is said, once, and with which status it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+
+LIFESPAN_FAILS = """
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("import nothing_of_that_name", 4, "nothing_of_that_name"),
+        ("app = ", 4, "syntax"),
+        (
+            LIFESPAN_FAILS,
+            3,
+            "no database",
+        ),
+        ("import os\nos._exit(7)", 3, "before it was ready"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_when_no_worker_becomes_ready(
+    start: Start, application: Path, workers: str, code: str, status: int, reason: str
+) -> None:
+    (application / "app.py").write_text(code)
+    arbiter = start("-w", workers)
+    assert arbiter.ends() == status
+    arbiter.wait_for(f"^hypercorn: .*{reason}")
+
+
+def test_a_port_in_use(start: Start) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        name = f"127.0.0.1:{other.getsockname()[1]}"
+        arbiter = start("-w", "2", bind=name)
+        assert arbiter.ends() == 1
+    arbiter.wait_for(f"^hypercorn: cannot bind {name}: the address is in use")
+
+
+def test_without_workers_and_without_application(start: Start, application: Path) -> None:
+    (application / "app.py").write_text("app = ")
+    arbiter = start("-w", "0")
+    assert arbiter.ends() == 4
+    arbiter.wait_for("^hypercorn: ")
+
+
+def test_a_daemon_that_fails_tells_its_caller(start: Start, application: Path) -> None:
+    (application / "app.py").write_text("app = ")
+    caller = start("-D", "-w", "1")
+    assert caller.ends() == 4
+    caller.wait_for("^hypercorn: ")
+
+
+def test_a_context_hook_that_raises_is_named(start: Start, application: Path) -> None:
+    (application / "own.py").write_text(
+        "certfile = 'own'\ndef create_ssl_context():\n    raise RuntimeError('no vault')\n"
+    )
+    arbiter = start("-w", "2", "-c", "file:own.py")
+    assert arbiter.ends() == 3
+    arbiter.wait_for('own.py., line 3, in create_ssl_context$|own.py", line 3, in create_ssl_context$')
+    arbiter.wait_for("^hypercorn: create_ssl_context failed: RuntimeError: no vault$")
+
+
+def test_the_traceback_of_an_application_that_cannot_be_loaded_comes_once(
+    start: Start, application: Path
+) -> None:
+    (application / "app.py").write_text("raise RuntimeError('bad luck')\n")
+    arbiter = start("-w", "3")
+    assert arbiter.ends() == 4
+    arbiter.wait_for("^hypercorn: module 'app' failed to import: RuntimeError: bad luck$")
+    assert arbiter.text().count("Traceback") == 1
+
+
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_application_that_raises_keyboard_interrupt(
+    start: Start, application: Path, workers: str, worker_class: str
+) -> None:
+    code = (application / "app.py").read_text().replace("time.sleep(600)", "raise KeyboardInterrupt")
+    (application / "app.py").write_text(code)
+    arbiter = start("-w", workers, "-k", worker_class)
+    with contextlib.suppress(AssertionError, OSError):
+        arbiter.get("/hang")
+    arbiter.wait_for("The application raised KeyboardInterrupt, which ends its process")
+    if workers == "0":
+        assert arbiter.ends() == 1
+    else:
+        assert arbiter.get()
+        arbiter.signal(signal.SIGTERM)
+        assert arbiter.ends() == 0
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_logger_class_that_cannot_be_made(start: Start, workers: str) -> None:
+    arbiter = start("-w", workers, "--logger-class", "json.JSONDecoder")
+    assert arbiter.ends() == 2
+    arbiter.wait_for("^hypercorn: --logger-class: 'json.JSONDecoder' cannot be used: TypeError")
+    assert "Traceback" not in arbiter.text()
+
+
+def test_the_traceback_of_a_lifespan_that_fails_is_the_applications(start: Start, application: Path) -> None:
+    (application / "app.py").write_text(
+        "async def app(scope, receive, send):\n    await receive()\n    raise RuntimeError('bad luck')\n"
+    )
+    arbiter = start("-w", "3")
+    assert arbiter.ends() == 3
+    arbiter.wait_for("^hypercorn: lifespan startup failed: RuntimeError: bad luck$")
+    assert arbiter.text().count("Traceback") == 1
+    assert arbiter.text().count("  File ") == 1
+
+
+def test_workers_that_the_system_refuses(start: Start) -> None:
+    limited = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", sys.executable, "-m", "hypercorn"]
+    arbiter = start("-w", "12", command=limited)
+    arbiter.wait_for(
+        r"Worker \d+ could not start: a process cannot be forked: Too many open files; raise the limit"
+    )
+    assert int(arbiter.get()) in arbiter.workers()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+    assert "ended with status" not in arbiter.text()
