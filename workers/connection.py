@@ -407,7 +407,8 @@ class Connection(Transport):
 
     def _blocked(self, now: float) -> None:
         self.engine.set_transport_writable(False, now)
-        if not self._is_kept_short and self.is_ranked:
+        if not self._is_kept_short and self.engine.ranks_streams:
+            # Also for a single response: what comes later and is more urgent shall not be behind megabytes of it.
             self._is_kept_short = True
             if self.client is not None and _TCP_NOTSENT_LOWAT is not None:
                 self.sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, RANKED_KERNEL_SIZE)

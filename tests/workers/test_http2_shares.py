@@ -44,13 +44,18 @@ class Responses:
         self._h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: LARGEST})
         if window > 65535:
             self._h2.increment_flow_control_window(window - 65535)
-        for number, priority in enumerate(priorities):
+        self.request(*priorities)
+
+    def request(self, *priorities: str | None) -> None:
+        """Make one more request for each priority."""
+        for priority in priorities:
             fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
             if priority is not None:
                 fields.append(("priority", priority))
-            self._h2.send_headers(2 * number + 1, fields, end_stream=True)
-            self.received[2 * number + 1] = 0
-        client.send(self._h2.data_to_send())
+            stream_id = self._h2.get_next_available_stream_id()
+            self._h2.send_headers(stream_id, fields, end_stream=True)
+            self.received[stream_id] = 0
+        self._client.send(self._h2.data_to_send())
 
     def read(self) -> None:
         """What comes next."""
@@ -116,3 +121,25 @@ def test_the_more_urgent_comes_first_where_the_socket_is_narrow(serve: Serve) ->
     assert responses.ended == [3]
     # It gets what the kernel took before the line was known to be slow, and what the other's application leaves.
     assert responses.received[1] < size // 2, responses.received
+
+
+def test_the_more_urgent_may_come_late(serve: Serve) -> None:
+    """A single response on a slow line does not fill the kernel either: who comes then is not behind all of that."""
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await megabyte(
+            scope, receive, send, 16 * SIZE if (b"priority", b"u=6") in scope["headers"] else len(PIECE)
+        )
+
+    client = serve(app).connect()
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    responses = Responses(client, ["u=6"], LARGEST)
+    while responses.received[1] < 4 * SIZE:
+        time.sleep(0.002)  # slower than any server is
+        responses.read()
+    before = responses.received[1]
+    responses.request("u=1")
+    while not responses.ended:
+        responses.read()
+    assert responses.ended == [3]
+    assert responses.received[1] - before < SIZE, responses.received
