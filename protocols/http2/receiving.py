@@ -44,6 +44,7 @@ from .frames import (
 from .parameters import HTTP2Parameters
 from .request_blocks import RequestBlocks
 from .requests import RequestHead, read_trailers
+from .state import WINDOW_STEPS
 from .streams import HeldInput, Stream
 
 #: `Data` events that an application may leave unread before further data is gathered into one: a peer that
@@ -244,7 +245,7 @@ class ReceivingSide(ControlFrames):
         if not stream.is_remote_closed:
             window = self._parameters.initial_stream_window_size
             missing = window - stream.unread - stream.receive_window
-            if missing * 2 >= window and missing > 0:
+            if missing * WINDOW_STEPS >= window and missing > 0:
                 stream.receive_window += missing
                 self._frames.append(window_update(stream_id, missing))
         self._top_up()

@@ -20,6 +20,8 @@ from .streams import Stream
 _REMEMBERED_RESETS = 1000
 #: How long a peer may go on with a request that has been answered already, before it is told to stop.
 LEFTOVER_SECONDS = 2.0
+#: Windows are given back in so many steps: fewer are fewer frames, but hold an upload over a long way to less.
+WINDOW_STEPS = 8
 #: A reset request whose exchange never reported its end stops counting as running after this many seconds.
 _ABANDONED_SECONDS = 60.0
 
@@ -289,10 +291,10 @@ class ConnectionState:
     def _top_up(self) -> None:
         """Give the peer connection window for what has arrived, as far as the unread bytes allow.
 
-        In steps of half a window, so that an upload costs two small frames per window.
+        In steps of an eighth of a window: a peer may be left with a step less than the window for a whole round trip.
         """
         target = min(self._full_window, self._max_unread - self._unread)
         missing = target - self._receive_window
-        if missing * 2 >= target and missing >= 1024 and not self._is_over:
+        if missing * WINDOW_STEPS >= target and missing >= 1024 and not self._is_over:
             self._receive_window += missing
             self._frames.append(window_update(0, missing))

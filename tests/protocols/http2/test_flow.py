@@ -42,16 +42,33 @@ def test_windows_come_back_in_large_steps(connect: Any) -> None:
     peer.post(1)
     sent = stream_updates = 0
     total: dict[int, int] = {0: 0, 1: 0}
-    for _ in range(32):
-        peer.data(1, b"x" * FRAME)
-        peer.engine.consume(1, FRAME, peer.now)
-        sent += FRAME
+    for _ in range(512):
+        peer.data(1, b"x" * 1024)
+        peer.engine.consume(1, 1024, peer.now)
+        sent += 1024
         for stream_id, size in updates(peer).items():
             total[stream_id] += size
             stream_updates += stream_id
     assert total[1] == sent
     assert total[0] == sent
-    assert stream_updates == 16
+    assert stream_updates == 64
+
+
+def test_most_of_a_window_that_is_read_is_the_peers(connect: Any) -> None:
+    """Over a long way the rest comes back a round trip later, and holds an upload to less than the window."""
+    size = 65536
+    peer = connect(initial_stream_window_size=size, initial_connection_window_size=2 * size)
+    peer.post(1)
+    updates(peer)
+    left = {0: 2 * size, 1: size}
+    for _ in range(512):
+        peer.data(1, b"x" * 1024)
+        peer.engine.consume(1, 1024, peer.now)
+        given = updates(peer)
+        for stream_id in left:
+            left[stream_id] += given.get(stream_id, 0) - 1024
+        assert left[0] > 2 * size * 3 // 4
+        assert left[1] > size * 3 // 4
 
 
 def test_a_stream_that_is_not_read_gets_no_window(peer: Any) -> None:
