@@ -386,7 +386,9 @@ class SendingSide(ConnectionState):
                 self._scheduler.remove(stream)
                 if stream.is_ended:
                     self._frame_end(stream)
-        if self._scheduler.ready and self._window_empty_at is None:
+        if not self._scheduler.ready:
+            self._window_empty_at = None
+        elif self._window_empty_at is None:
             self._window_empty_at = self._now
             self._watch_stalls()
 

@@ -646,6 +646,24 @@ def test_its_time_begins_anew_when_nothing_waits_any_more(who: str, connect: Any
     assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [3]
 
 
+def test_so_it_does_when_the_last_that_waited_needed_no_window(connect: Any) -> None:
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10**6}, write_timeout=60.0)
+    for stream_id in (1, 3, 5):
+        peer.get(stream_id)
+    peer.engine.send_head(1, 200, [], peer.now)
+    peer.engine.send_data(1, b"x" * 100000, False, peer.now)
+    peer.frames()
+    peer.engine.send_head(3, 200, [], peer.now)
+    peer.engine.send_trailers(3, [(b"a", b"b")], peer.now)
+    peer.send(RstStreamFrame(1, error_code=CANCEL))
+    peer.frames()
+    peer.wait(100)
+    peer.respond(5, b"x")
+    peer.frames()
+    peer.wait(61)
+    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [5]
+
+
 # ---- push
 
 
