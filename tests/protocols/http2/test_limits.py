@@ -465,6 +465,26 @@ def test_read_timeout_begins_when_the_peer_has_a_window_again(connect: Any) -> N
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
+def test_so_it_does_when_what_used_up_the_connections_window_is_dropped(connect: Any) -> None:
+    window = {
+        "initial_stream_window_size": 65535,
+        "initial_connection_window_size": 65535,
+        "max_unread_size": 65535,
+    }
+    peer = connect(read_timeout=10.0, **window)
+    peer.post(1)
+    peer.post(3)
+    for size in (16384, 16384, 16384, 16383):
+        peer.data(1, b"x" * size)
+    peer.wait(1000)
+    assert peer.engine.closing is Closing.OPEN
+    peer.respond(1)  # nobody reads the rest
+    peer.wait(9)
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(2)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
 def test_keep_alive_pings(connect: Any) -> None:
     peer = connect(ping_interval=10.0, ping_timeout=5.0)
     peer.get(1)
