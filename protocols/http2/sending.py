@@ -219,6 +219,8 @@ class SendingSide(ConnectionState):
     def exchange_ended(self, stream_id: int) -> None:
         """See `MultiplexedEngine`."""
         self._abandoned.pop(stream_id, None)
+        if (stream := self._streams.get(stream_id)) is not None:
+            stream.is_running = False
 
     def can_send(self, stream_id: int) -> bool:
         """Whether the stream's buffer has room; if not, `Writable` will come."""

@@ -191,7 +191,7 @@ class ConnectionState:
     def _lose_stream(self, stream: Stream) -> None:
         """The exchange of this stream has lost its peer, and may go on for a while unless it has given its answer."""
         self.events.append(StreamClosed(stream.id))
-        if not stream.is_ended:
+        if stream.is_running and not stream.is_ended:
             self._abandoned[stream.id] = self._now
         self._give_up(stream)
 

@@ -25,6 +25,7 @@ class Stream:
         is_bodiless: the response has no body whatever its fields say (HEAD, 204, 304).
         remaining: bytes that the response's content-length still lacks, or None.
         chunks, buffered: response bytes that wait to be sent, and their size.
+        is_running: the application's call is not over.
         is_ended: the application has ended the response.
         answered_at: since when the response is complete while the request is not; see `LEFTOVER_SECONDS`.
         trailers: the trailer section to send behind the data.
@@ -48,6 +49,7 @@ class Stream:
         "is_bodiless",
         "is_ended",
         "is_remote_closed",
+        "is_running",
         "is_tunnel",
         "receive_window",
         "remaining",
@@ -80,6 +82,7 @@ class Stream:
         self.remaining: int | None = None
         self.chunks: deque[bytes | memoryview] = deque()
         self.buffered = 0
+        self.is_running = True
         self.is_ended = False
         self.answered_at: float | None = None
         self.trailers: list[Field] | None = None

@@ -66,6 +66,17 @@ def test_an_answer_that_waits_for_its_window_leaves_nothing_running_when_it_is_r
     assert [request.stream_id for request in peer.requests()] == [1, 3]
 
 
+def test_neither_does_a_tunnel_whose_application_has_left_before_its_peer(connect: Any) -> None:
+    peer = connect(max_concurrent_streams=1)
+    peer.send(peer.headers(1, [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]]))
+    peer.engine.send_head(1, 200, [], peer.now)
+    peer.engine.send_data(1, b"a Close frame", False, peer.now)
+    peer.engine.exchange_ended(1)
+    peer.send(RstStreamFrame(1, error_code=8))  # instead of a Close frame of its own
+    peer.get(3)
+    assert [request.stream_id for request in peer.requests()] == [1, 3]
+
+
 def test_an_exchange_that_never_reports_its_end_is_forgotten(connect: Any) -> None:
     peer = connect(max_concurrent_streams=1)
     peer.get(1)
