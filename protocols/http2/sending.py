@@ -278,6 +278,7 @@ class SendingSide(ConnectionState):
             and not self._peer_left
             and self._drain_limit is None
             and self._pushes < limit
+            and self._pushes + self._abandoned_pushes() < self._parameters.max_concurrent_streams
             and self._last_push_id < MAX_STREAM_ID - 2
         )
 

@@ -145,13 +145,18 @@ class ConnectionState:
     def _running(self) -> int:
         """Requests of the peer that occupy the server: open, or reset with an application still at work."""
         abandoned = self._abandoned
-        running = len(self._streams) - self._pushes + len(abandoned)
-        if abandoned and running >= self._parameters.max_concurrent_streams:
+        running = len(self._streams) - self._pushes
+        if not abandoned:
+            return running
+        if running + len(abandoned) >= self._parameters.max_concurrent_streams:
             limit = self._now - _ABANDONED_SECONDS
             for stream_id in [key for key, since in abandoned.items() if since < limit]:
                 del abandoned[stream_id]
-            running = len(self._streams) - self._pushes + len(abandoned)
-        return running
+        return running + len(abandoned) - self._abandoned_pushes()
+
+    def _abandoned_pushes(self) -> int:
+        """Pushes that the peer has reset, with an application still at work: our work, but no requests of the peer."""
+        return len([stream_id for stream_id in self._abandoned if not stream_id & 1])
 
     # ---- how a stream ends
 

@@ -77,6 +77,22 @@ def test_neither_does_a_tunnel_whose_application_has_left_before_its_peer(connec
     assert [request.stream_id for request in peer.requests()] == [1, 3]
 
 
+def test_pushes_that_the_peer_gives_back_take_no_place_of_its_requests(connect: Any) -> None:
+    peer = connect(max_concurrent_streams=2)
+    peer.get(1)
+    for _ in range(2):
+        promised = peer.engine.push(1, "GET", b"/style.css", [], peer.now)
+        peer.send(RstStreamFrame(promised, error_code=8))
+    peer.respond(1)
+    peer.frames()
+    peer.get(3)
+    peer.get(5)
+    assert [request.stream_id for request in peer.requests()] == [1, 2, 4, 3, 5]
+    assert peer.engine.push(3, "GET", b"/style.css", [], peer.now) is None  # two of them run, all the same
+    peer.engine.exchange_ended(2)
+    assert peer.engine.push(3, "GET", b"/style.css", [], peer.now) == 6
+
+
 def test_an_exchange_that_never_reports_its_end_is_forgotten(connect: Any) -> None:
     peer = connect(max_concurrent_streams=1)
     peer.get(1)
