@@ -223,6 +223,8 @@ class Connection(Transport):
         except tls.error as error:
             logger.debug("TLS with %s failed: %s", self.client, error)
             self._write(tls.data_to_send())
+            for exchange in list(self.exchanges.values()):
+                exchange.closed()
             self._linger(monotonic())
             return
         if plaintext and was_done and not tls.received_close:

@@ -17,6 +17,8 @@ import trustme
 from h2.connection import H2Connection
 from tests.workers.conftest import Running, Serve
 
+from hypercorn.workers import transport
+
 GET = b"GET / HTTP/1.1\r\nhost: example.test\r\n\r\n"
 
 
@@ -310,6 +312,43 @@ def test_an_end_of_http2_and_of_tls_in_one_piece(
     server.stop()
     server.join()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_an_application_learns_that_tls_has_failed(
+    serve: Serve, pem: str, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """The client is waited for all the same, for it may still read why."""
+    monkeypatch.setattr(transport, "LINGER_SECONDS", 600.0)
+    monkeypatch.setattr(transport, "LINGER_LONGEST", 600.0)
+    begun, told = threading.Event(), threading.Event()
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            begun.set()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            told.set()
+
+    context.set_alpn_protocols([protocol])
+    server = serve(app, certfile=pem)
+    client = Handshake(server, context)
+    client.sock.sendall(client.step())
+    client.finish()
+    request = GET
+    if protocol == "h2":
+        http2 = H2Connection()
+        http2.initiate_connection()
+        head = [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "example.test")]
+        http2.send_headers(1, head, end_stream=True)
+        request = http2.data_to_send()
+    client.sock.sendall(client.encrypted(request))
+    assert begun.wait(30)
+    client.sock.sendall(b"this is no record of TLS")
+    assert told.wait(30)
+    while client.sock.recv(65536):
+        pass
+    client.sock.close()
 
 
 def test_a_stop_does_not_wait_for_who_has_said_nothing(serve: Serve, pem: str) -> None:
