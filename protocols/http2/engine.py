@@ -226,7 +226,12 @@ class HTTP2Engine(ReceivingSide):
             self._read_deadline = NEVER  # the next read, or window that is given, sets it again
 
     def _ping_or_cut(self, now: float) -> None:
-        if self._is_ping_due:
+        if not self._is_writable:
+            # What waits for the socket stands before any PING, and a peer that takes none of it is the connection's
+            # to cut.
+            self._is_ping_due = False
+            self._ping_deadline = now + (self._parameters.ping_interval or NEVER)
+        elif self._is_ping_due:
             self._fail(NO_ERROR, "no answer to a PING", Closing.ABORT)
         else:
             self._is_ping_due = True

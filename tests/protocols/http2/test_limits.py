@@ -512,6 +512,24 @@ def test_so_it_does_when_what_used_up_the_connections_window_is_dropped(connect:
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
+def test_no_ping_is_waited_for_while_the_transport_takes_nothing(connect: Any) -> None:
+    peer = connect(ping_interval=10.0, ping_timeout=5.0, write_timeout=None)
+    peer.get(1)
+    peer.engine.send_head(1, 200, [], peer.now)
+    peer.frames()
+    peer.wait(10)
+    assert len(peer.of_type(PingFrame)) == 1
+    peer.engine.set_transport_writable(False, peer.now)
+    peer.wait(1000)  # a slow reader: the connection has a timeout for one that reads nothing
+    assert peer.engine.closing is Closing.OPEN
+    peer.engine.set_transport_writable(True, peer.now)
+    assert peer.frames() == []  # none has gathered
+    peer.wait(10)
+    assert len(peer.of_type(PingFrame)) == 1
+    peer.wait(5)
+    assert peer.engine.closing is Closing.ABORT
+
+
 def test_keep_alive_pings(connect: Any) -> None:
     peer = connect(ping_interval=10.0, ping_timeout=5.0)
     peer.get(1)
