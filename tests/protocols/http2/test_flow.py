@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hyperframe.frame import (
     DataFrame,
-    Frame,
     HeadersFrame,
     PriorityFrame,
     PushPromiseFrame,
@@ -22,7 +21,7 @@ from hypercorn.protocols.events import Data, Request, StreamClosed, Trailers, Wr
 from hypercorn.protocols.http2.dependencies import DependencyTree
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
-FLOW_CONTROL, CANCEL = 3, 8
+FLOW_CONTROL = 3
 FRAME = 16384
 
 
@@ -573,95 +572,6 @@ def test_two_priority_fields_count_together(wide: Any) -> None:
     wide.get(3, priority="u=4")
     respond_large(wide, 1, 3)
     assert order(wide) == [3, 3, 3, 1, 1, 1]
-
-
-# ---- a peer that takes nothing
-
-
-def test_a_response_that_gets_no_window_is_reset_in_the_end(connect: Any) -> None:
-    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10}, write_timeout=60.0)
-    peer.get(1)
-    peer.respond(1, b"x" * 100)
-    peer.frames()
-    peer.events()
-    peer.wait(59)
-    assert peer.frames() == []
-    peer.send(WindowUpdateFrame(1, window_increment=1))
-    peer.frames()
-    peer.wait(59)
-    assert peer.frames() == []
-    peer.wait(2)
-    (reset,) = peer.of_type(RstStreamFrame)
-    assert (reset.stream_id, reset.error_code) == (1, CANCEL)
-    assert [type(event) for event in peer.events()] == [StreamClosed]
-
-
-def test_so_is_one_that_waits_for_the_connection_window(connect: Any) -> None:
-    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10**6}, write_timeout=60.0)
-    peer.get(1)
-    peer.respond(1, b"x" * 100000)
-    peer.frames()
-    peer.wait(61)
-    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [1]
-
-
-@pytest.mark.parametrize(
-    "window",
-    [
-        WindowUpdateFrame(1, window_increment=1000),
-        SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1000}),
-    ],
-)
-def test_one_that_has_got_its_window_is_not_reset_for_having_waited(window: Frame, connect: Any) -> None:
-    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10}, write_timeout=60.0)
-    peer.get(1)
-    peer.respond(1, b"x" * 100)
-    peer.frames()
-    peer.wait(59)
-    peer.engine.set_transport_writable(False, peer.now)
-    peer.send(window)
-    peer.wait(2)
-    peer.engine.set_transport_writable(True, peer.now)
-    assert len(peer.body(1, peer.frames())) == 90
-
-
-@pytest.mark.parametrize("who", ["peer", "application"])
-def test_its_time_begins_anew_when_nothing_waits_any_more(who: str, connect: Any) -> None:
-    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10**6}, write_timeout=60.0)
-    peer.get(1)
-    peer.get(3)
-    peer.engine.send_head(1, 200, [], peer.now)
-    peer.engine.send_data(1, b"x" * 100000, False, peer.now)
-    peer.frames()
-    if who == "peer":
-        peer.send(RstStreamFrame(1, error_code=CANCEL))
-    else:
-        peer.engine.reset_stream(1, peer.now)
-    peer.wait(100)
-    peer.respond(3, b"x")
-    peer.frames()
-    peer.wait(59)
-    assert peer.frames() == []
-    peer.wait(2)
-    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [3]
-
-
-def test_so_it_does_when_the_last_that_waited_needed_no_window(connect: Any) -> None:
-    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10**6}, write_timeout=60.0)
-    for stream_id in (1, 3, 5):
-        peer.get(stream_id)
-    peer.engine.send_head(1, 200, [], peer.now)
-    peer.engine.send_data(1, b"x" * 100000, False, peer.now)
-    peer.frames()
-    peer.engine.send_head(3, 200, [], peer.now)
-    peer.engine.send_trailers(3, [(b"a", b"b")], peer.now)
-    peer.send(RstStreamFrame(1, error_code=CANCEL))
-    peer.frames()
-    peer.wait(100)
-    peer.respond(5, b"x")
-    peer.frames()
-    peer.wait(61)
-    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [5]
 
 
 # ---- push

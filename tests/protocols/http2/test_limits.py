@@ -1,4 +1,4 @@
-"""What a peer may not do too much of, deadlines, and the ends of connections."""
+"""What a peer may not do too much of, and the ends of connections."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from hypercorn.protocols.engine import NEVER, Closing
-from hypercorn.protocols.events import Data, Refused, Request, StreamClosed, SwitchToHTTP2
+from hypercorn.protocols.engine import Closing
+from hypercorn.protocols.events import Data, Refused, Request, SwitchToHTTP2
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
-NO_ERROR, PROTOCOL, REFUSED, CALM = 0, 1, 7, 11
+REFUSED, CALM = 7, 11
 LAST = 2**31 - 1
 FRAME = 16384
 
@@ -367,186 +367,6 @@ def test_what_is_remembered_is_bounded(connect: Any) -> None:
     assert len(engine._abandoned) == 0
 
 
-# ---- deadlines
-
-
-def fresh(peer: Any) -> Any:
-    """The same peer with an engine that has received nothing."""
-    peer.engine = type(peer.engine)(peer.engine._parameters, peer.defaults, peer.now, secure=False)
-    return peer
-
-
-def test_a_connection_without_requests_is_closed(peer: Any) -> None:
-    assert peer.engine.deadline == peer.now + 5.0
-    peer.wait(4.9)
-    assert peer.engine.closing is Closing.OPEN
-    peer.wait(0.2)
-    (goaway,) = peer.frames()
-    assert (goaway.error_code, goaway.last_stream_id) == (NO_ERROR, 0)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-    assert peer.engine.deadline == NEVER
-
-
-def test_pings_do_not_keep_it_alive(peer: Any) -> None:
-    peer.wait(3)
-    peer.expect_alive()
-    peer.wait(2.1)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-
-
-def test_open_requests_do(peer: Any) -> None:
-    peer.get(1)
-    peer.wait(1000)
-    peer.respond(1, b"at last")
-    assert peer.body(1, peer.frames()) == b"at last"
-    assert peer.engine.deadline == peer.now + 5.0
-    peer.wait(5.1)
-    assert peer.of_type(GoAwayFrame)[0].last_stream_id == 1
-
-
-def test_the_preface_must_come_in_time(connect: Any) -> None:
-    peer = fresh(connect(header_timeout=2.0))
-    peer.send_bytes(b"PRI * HTTP/2.0\r\n")
-    peer.wait(2.1)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-
-
-@pytest.mark.parametrize(
-    "part", [b"\0\0\x10\x01\x05\0\0\0\x03abc", b"\0\0\x03\x01\x01\0\0\0\x03\x82\x86\x84", b"\0\0"]
-)
-def test_a_header_block_must_come_in_time(part: bytes, peer: Any) -> None:
-    peer.get(1)
-    peer.events()
-    peer.send_bytes(part)
-    peer.wait(3)
-    peer.send_bytes(b"")
-    assert peer.engine.closing is Closing.OPEN
-    peer.wait(2.1)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-    assert [type(event) for event in peer.events()] == [StreamClosed]
-
-
-@pytest.mark.parametrize("is_continued", [False, True])
-def test_reads_that_all_end_within_a_frame(is_continued: bool, connect: Any) -> None:
-    """A busy peer, of which no read ends where a frame does: each head comes in time."""
-    peer = connect(header_timeout=5.0)
-    heads = b""
-    for stream_id in range(1, 41, 2):
-        block = peer.block(GET)
-        if is_continued:
-            frames: list[Frame] = [
-                HeadersFrame(stream_id, block[:2], flags=["END_STREAM"]),
-                ContinuationFrame(stream_id, block[2:], flags=["END_HEADERS"]),
-            ]
-        else:
-            frames = [HeadersFrame(stream_id, block, flags=["END_STREAM", "END_HEADERS"])]
-        head = b"".join(frame.serialize() for frame in frames)
-        peer.send_bytes(heads + head[:-1])
-        heads = head[-1:]
-        peer.wait(1.0)
-    peer.send_bytes(heads)
-    assert len(peer.requests()) == 20
-    peer.expect_alive()
-
-
-def test_slow_data_may_take_its_time(peer: Any) -> None:
-    peer.post(1)
-    peer.send_bytes(b"\0\x10\0\0\0\0\0\0\x01abc")
-    peer.wait(1000)
-    assert peer.engine.closing is Closing.OPEN
-
-
-def test_read_timeout(connect: Any) -> None:
-    peer = connect(read_timeout=10.0)
-    peer.post(1)
-    peer.wait(9)
-    peer.data(1, b"x")
-    peer.wait(9)
-    assert peer.engine.closing is Closing.OPEN
-    peer.wait(2)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-
-
-def test_read_timeout_while_only_answers_are_awaited(connect: Any) -> None:
-    peer = connect(read_timeout=10.0)
-    peer.get(1)
-    peer.wait(1000)
-    assert peer.engine.closing is Closing.OPEN
-    peer.post(3)
-    peer.wait(9)
-    assert peer.engine.closing is Closing.OPEN
-    peer.wait(2)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-
-
-def test_read_timeout_begins_when_the_peer_has_a_window_again(connect: Any) -> None:
-    peer = connect(read_timeout=10.0, initial_stream_window_size=1000)
-    peer.post(1)
-    peer.data(1, b"x" * 1000)
-    peer.wait(1000)
-    assert peer.engine.closing is Closing.OPEN
-    peer.engine.consume(1, 1000, peer.now)
-    peer.wait(9)
-    assert peer.engine.closing is Closing.OPEN
-    peer.wait(2)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-
-
-def test_so_it_does_when_what_used_up_the_connections_window_is_dropped(connect: Any) -> None:
-    window = {
-        "initial_stream_window_size": 65535,
-        "initial_connection_window_size": 65535,
-        "max_unread_size": 65535,
-    }
-    peer = connect(read_timeout=10.0, **window)
-    peer.post(1)
-    peer.post(3)
-    for size in (16384, 16384, 16384, 16383):
-        peer.data(1, b"x" * size)
-    peer.wait(1000)
-    assert peer.engine.closing is Closing.OPEN
-    peer.respond(1)  # nobody reads the rest
-    peer.wait(9)
-    assert peer.engine.closing is Closing.OPEN
-    peer.wait(2)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-
-
-def test_no_ping_is_waited_for_while_the_transport_takes_nothing(connect: Any) -> None:
-    peer = connect(ping_interval=10.0, ping_timeout=5.0, write_timeout=None)
-    peer.get(1)
-    peer.engine.send_head(1, 200, [], peer.now)
-    peer.frames()
-    peer.wait(10)
-    assert len(peer.of_type(PingFrame)) == 1
-    peer.engine.set_transport_writable(False, peer.now)
-    peer.wait(1000)  # a slow reader: the connection has a timeout for one that reads nothing
-    assert peer.engine.closing is Closing.OPEN
-    peer.engine.set_transport_writable(True, peer.now)
-    assert peer.frames() == []  # none has gathered
-    peer.wait(10)
-    assert len(peer.of_type(PingFrame)) == 1
-    peer.wait(5)
-    assert peer.engine.closing is Closing.ABORT
-
-
-def test_keep_alive_pings(connect: Any) -> None:
-    peer = connect(ping_interval=10.0, ping_timeout=5.0)
-    peer.get(1)
-    peer.events()
-    peer.wait(10)
-    (ping,) = peer.frames()
-    assert isinstance(ping, PingFrame)
-    peer.send(PingFrame(0, opaque_data=ping.opaque_data, flags=["ACK"]))
-    peer.wait(9)
-    assert peer.frames() == []
-    peer.wait(2)
-    assert len(peer.of_type(PingFrame)) == 1
-    peer.wait(5)
-    assert peer.engine.closing is Closing.ABORT
-    assert [type(event) for event in peer.events()] == [StreamClosed]
-
-
 # ---- the ends of connections
 
 
@@ -743,13 +563,6 @@ def test_prior_knowledge_by_way_of_http1(connect: Any) -> None:
         peer.engine._parameters, peer.defaults, peer.now, upgrade=switch, secure=False
     )
     assert [request.stream_id for request in peer.requests()] == [1]
-
-
-def test_the_end_of_input_before_the_preface(connect: Any) -> None:
-    peer = fresh(connect())
-    peer.engine.receive_eof(peer.now)
-    assert peer.engine.closing is Closing.AFTER_FLUSH
-    assert not peer.of_type(GoAwayFrame)
 
 
 def test_data_for_an_exchange_that_failed_is_dropped(peer: Any) -> None:
