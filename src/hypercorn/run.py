@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import monotonic
+from typing import TypeAlias
 
 from .arbiter import daemon, pidfile
 from .arbiter.banner import banner
@@ -45,6 +46,9 @@ logger = logging.getLogger("hypercorn.error")
 
 #: Counters of events, which do not fall when a worker ends.
 LASTING = frozenset({Counter.CONNECTIONS_TOTAL, Counter.REQUESTS_TOTAL, Counter.BYTES_SENT, Counter.ERRORS})
+
+#: Serves in the worker's process; gives its exit status.
+_Work: TypeAlias = Callable[[Settings, Sequence[Listener], Child], int]
 
 
 def run(config: Config) -> int:
@@ -112,8 +116,7 @@ def _serve(
         else:
             listeners.open(settings, range(1, settings.workers + 1))
     except LogConfigurationError as error:
-        source = f"{config.source_of(error.setting)}: " if error.setting else ""
-        return _fail(ExitStatus.WRONG_USAGE, f"{source}{error}")
+        return _fail(ExitStatus.WRONG_USAGE, _with_source(error, config))
     except (BindError, pidfile.PIDFileError) as error:
         return _fail(ExitStatus.FAILED, str(error))
     for line in banner(settings, listeners.urls(settings)):
@@ -141,7 +144,7 @@ def _serve_supervised(
     prepared: tuple[Settings, ListenerTable, Notifier, Callable[[], None]],
 ) -> int:
     settings, listeners, notifier, on_start = prepared
-    worker: Callable[[Settings, Sequence[Listener], Child], int] = _worker
+    worker: _Work = _worker
     if settings.preload_app:
         from .workers.application import ApplicationError
 
@@ -151,13 +154,14 @@ def _serve_supervised(
             if error.traceback:
                 logger.error("%s", error.report())
             return _fail(ExitStatus.NO_APPLICATION, error.sentence)
+    logging_of = _Logging(settings)
     service = Service(
         settings,
         listeners,
-        worker,
+        logging_of.before(worker),
         reread=lambda: _settings(config.reloaded(), passed),
-        configure_logs=_configure_logs,
-        reopen_logs=lambda: _reopen_logs(settings),
+        configure_logs=logging_of.configure,
+        reopen_logs=logging_of.reopen,
         counters=len(Counter),
         lasting=LASTING,
         notifier=notifier,
@@ -174,7 +178,7 @@ def _worker(settings: Settings, listeners: Sequence[Listener], supervisor: Child
     return run_worker(settings, listeners, supervisor)
 
 
-def _preloaded(settings: Settings) -> Callable[[Settings, Sequence[Listener], Child], int]:
+def _preloaded(settings: Settings) -> _Work:
     """A worker that inherits the application, and the server's own code, from this process."""
     from .workers.application import load_application
     from .workers.boot import run_worker
@@ -189,20 +193,49 @@ def _preloaded(settings: Settings) -> Callable[[Settings, Sequence[Listener], Ch
     return lambda settings, listeners, supervisor: run_worker(settings, listeners, supervisor, application)
 
 
-def _configure_logs(settings: Settings) -> None:
-    logs.configure(settings)
-    _follow_errorlog(settings)
+class _Logging:
+    """The log targets of the arbiter, which workers inherit, and whose they are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def before(self, worker: _Work) -> _Work:
+        """`worker`, which logs as its own settings say: those of a new generation the arbiter has not taken over yet."""
+
+        def work(settings: Settings, listeners: Sequence[Listener], supervisor: Child) -> int:
+            if settings is not self._settings:
+                try:
+                    logs.configure(settings)
+                except LogConfigurationError as error:
+                    supervisor.failed(Failure.CONFIGURATION, _with_source(error, settings.config))
+                    return ExitStatus.WRONG_USAGE
+            return worker(settings, listeners, supervisor)
+
+        return work
+
+    def configure(self, settings: Settings) -> None:
+        """Log as these settings say, with which a worker has started. What cannot be done now does not end the service."""
+        try:
+            logs.configure(settings)
+        except LogConfigurationError as error:
+            logger.error("The arbiter cannot log as it shall: %s", _with_source(error, settings.config))
+            return
+        self._settings = settings
+        self._follow_errorlog()
+
+    def reopen(self) -> None:
+        """Open the files anew."""
+        logs.reopen()
+        self._follow_errorlog()
+
+    def _follow_errorlog(self) -> None:
+        """A daemon's standard error goes where its error log goes; its workers inherit it."""
+        if self._settings.daemon and (path := daemon.errorlog_file(self._settings)) is not None:
+            daemon.follow_errorlog(path)
 
 
-def _reopen_logs(settings: Settings) -> None:
-    logs.reopen()
-    _follow_errorlog(settings)
-
-
-def _follow_errorlog(settings: Settings) -> None:
-    """A daemon's standard error goes where its error log goes; its workers inherit it."""
-    if settings.daemon and (path := daemon.errorlog_file(settings)) is not None:
-        daemon.follow_errorlog(path)
+def _with_source(error: LogConfigurationError, config: Config) -> str:
+    return f"{config.source_of(error.setting)}: {error}" if error.setting else str(error)
 
 
 class _Alone(Unsupervised):

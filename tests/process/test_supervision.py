@@ -179,6 +179,50 @@ def test_a_reload_reads_the_configuration_again(start: Start, application: Path)
     assert len(arbiter.workers()) == 3
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("errorlog = 'missing/error.log'", "errorlog: log file missing/error.log cannot be opened"),
+        ("accesslog = '-'\naccess_log_format = '%'", "access_log_format: access log format: '%' is neither"),
+        ("logconfig = 'missing.json'", "logconfig: there is no log configuration file missing.json"),
+    ],
+)
+def test_a_wrong_log_at_a_reload_changes_nothing(
+    start: Start, application: Path, wrong: str, told: str
+) -> None:
+    file = application / "hypercorn.toml"
+    file.touch()
+    arbiter = start("-c", "hypercorn.toml")
+    arbiter.port()
+    before = arbiter.workers()
+    file.write_text(wrong)
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for(
+        f"Generation 2 cannot start, generation 1 keeps serving: .*hypercorn.toml: {re.escape(told)}"
+    )
+    assert int(arbiter.get()) in before
+    file.write_text("")
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("Generation 3 serves")
+
+
+def test_a_changed_log_is_that_of_all_workers(start: Start, application: Path) -> None:
+    """Of the first of a new generation too, which starts before the arbiter knows that the settings are of use."""
+    file = application / "hypercorn.toml"
+    file.write_text("accesslog = 'old.log'\n")
+    arbiter = start("-c", "hypercorn.toml")
+    arbiter.port()
+    file.write_text("accesslog = 'new.log'\naccess_log_format = 'new %(s)s'\n")
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("Generation 2 serves")
+    arbiter.wait_for("has ended")
+    arbiter.get()
+    arbiter.signal(signal.SIGTERM)
+    arbiter.ends()
+    assert (application / "new.log").read_text().endswith("new 200\n")
+    assert not (application / "old.log").read_text()
+
+
 def test_changed_binds_are_served_and_old_ones_closed(start: Start, application: Path) -> None:
     file = application / "hypercorn.toml"
     file.write_text("workers = 2\nbind = ['unix:first.sock']\n")
