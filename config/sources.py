@@ -103,7 +103,7 @@ def _from_file(invocation: Invocation) -> Config:
         return _from_pyproject(os.path.join(invocation.directory, "pyproject.toml"))
     try:
         return load_file(_prepared(path, invocation.directory))
-    except Exception as error:  # a Python file may raise anything
+    except (Exception, SystemExit) as error:  # a Python file may raise anything, and exit() ends no arbiter
         text = f"the configuration cannot be read: {_described(error)}"
         if path.endswith(".py") and ":" not in path and not isinstance(error, OSError):
             text += f"; for a Python file write file:{path}"
@@ -176,7 +176,7 @@ def _read_env_file(path: str) -> None:
             os.environ[name] = _from_env_file[name] = value
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}: {error}"

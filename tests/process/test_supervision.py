@@ -223,6 +223,17 @@ def test_a_changed_log_is_that_of_all_workers(start: Start, application: Path) -
     assert not (application / "old.log").read_text()
 
 
+def test_a_configuration_that_exits_at_a_reload_changes_nothing(start: Start, application: Path) -> None:
+    file = application / "conf.py"
+    file.touch()
+    arbiter = start("-c", "file:conf.py")
+    arbiter.port()
+    file.write_text("import sys\nsys.exit('not here')\n")
+    arbiter.signal(signal.SIGHUP)
+    arbiter.wait_for("not used, nothing changes: file:conf.py: .* SystemExit: not here")
+    assert int(arbiter.get()) in arbiter.workers()
+
+
 def test_changed_binds_are_served_and_old_ones_closed(start: Start, application: Path) -> None:
     file = application / "hypercorn.toml"
     file.write_text("workers = 2\nbind = ['unix:first.sock']\n")
