@@ -6,19 +6,31 @@ then on the service serves, and replacing what failed is the arbiter's daily wor
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import socket
 import time
 from collections.abc import MutableMapping
 
+logger = logging.getLogger("hypercorn.error")
+
 FIRST_LISTEN_FD = 3
+#: How long a manager that is busy elsewhere is waited for, in seconds: it acts upon what it is told, once each.
+PATIENCE_S = 1.0
 
 
 class Notifier:
-    """Sends messages to the socket named by NOTIFY_SOCKET; without it every method does nothing."""
+    """Sends messages to the socket named by NOTIFY_SOCKET; without it every method does nothing.
 
-    def __init__(self, address: str | None, watchdog_seconds: float | None = None) -> None:
+    Nobody to tell is no reason to stop serving: what nobody takes within `patience` seconds is lost, and logged if it is
+    a state that the manager acts upon. Pings never wait.
+    """
+
+    def __init__(
+        self, address: str | None, watchdog_seconds: float | None = None, patience: float = PATIENCE_S
+    ) -> None:
+        self._patience = patience
+        self._is_stuck = False
         self._address = b"\0" + os.fsencode(address[1:]) if address and address[0] == "@" else address
         #: How often `ping` is wanted: half of what systemd allows, None for never.
         self.ping_seconds = watchdog_seconds / 2 if address and watchdog_seconds else None
@@ -34,32 +46,45 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The service serves, at first or again."""
-        self._send("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
+        self._tell("READY=1", f"MAINPID={os.getpid()}", f"STATUS={status}")
 
     def reloading(self, status: str) -> None:
         """Configuration or code is being replaced; `ready` says when it is done."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}", f"STATUS={status}")
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={microseconds}", f"STATUS={status}")
 
     def stopping(self, status: str) -> None:
         """The stop has begun."""
-        self._send("STOPPING=1", f"STATUS={status}")
+        self._tell("STOPPING=1", f"STATUS={status}")
 
     def status(self, status: str) -> None:
         """Only the text is new."""
-        self._send(f"STATUS={status}")
+        # There may be one for each of hundreds of workers, so whoever takes none is waited for only once.
+        self._send(0.0 if self._is_stuck else self._patience, f"STATUS={status}")
 
     def ping(self) -> None:
         """The arbiter is alive."""
-        self._send("WATCHDOG=1")
+        self._send(0.0, "WATCHDOG=1")
 
-    def _send(self, *lines: str) -> None:
+    def _tell(self, state: str, *details: str) -> None:
+        error = self._send(self._patience, state, *details)
+        if error is not None:
+            logger.warning("The service manager has not taken %s: %s", state, error.strerror or error)
+
+    def _send(self, patience: float, *lines: str) -> OSError | None:
         if self._address is None:
-            return
-        # Nobody to tell is no reason to stop serving.
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            sock.sendto("\n".join(lines).encode(), self._address)
+            return None
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(patience)
+                # Only a connected socket waits for a place in the other's queue.
+                sock.connect(self._address)
+                sock.send("\n".join(lines).encode())
+        except OSError as error:
+            self._is_stuck = isinstance(error, TimeoutError | BlockingIOError)
+            return error
+        self._is_stuck = False
+        return None
 
 
 def passed_descriptors(environment: MutableMapping[str, str]) -> list[int]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,19 @@ class TestPIDFile:
             pidfile.write(str(tmp_path / "missing" / "server.pid"))
 
 
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """A service manager whose queue is full, of pings."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(30)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
+            other.setblocking(False)
+            while True:
+                other.sendto(b"WATCHDOG=1", sock.getsockname())
+        yield sock
+
+
 class TestNotify:
     def test_the_environment_is_taken(self) -> None:
         environment = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}
@@ -175,9 +190,38 @@ class TestNotify:
         environment = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}
         assert Notifier.from_environment(environment).ping_seconds is None
 
-    def test_nobody_there(self, tmp_path: Path) -> None:
-        Notifier(str(tmp_path / "gone")).ready("text")
+    def test_nobody_there(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         Notifier(None).ready("text")
+        Notifier(str(tmp_path / "gone")).status("text")
+        assert not caplog.messages
+        Notifier(str(tmp_path / "gone")).ready("text")
+        assert caplog.messages == ["The service manager has not taken READY=1: No such file or directory"]
+
+    def test_a_busy_manager_is_waited_for(self, manager: socket.socket) -> None:
+        notifier = Notifier(manager.getsockname(), patience=30)
+        telling = threading.Thread(target=notifier.stopping, args=("text",))
+        telling.start()
+        while (message := manager.recv(100)) == b"WATCHDOG=1":
+            pass
+        telling.join()
+        assert message == b"STOPPING=1\nSTATUS=text"
+
+    def test_one_that_takes_nothing_is_not_waited_for_without_end(
+        self, manager: socket.socket, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        notifier = Notifier(manager.getsockname(), patience=0.01)
+        notifier.ready("text")
+        notifier.reloading("text")
+        notifier.stopping("text")
+        assert caplog.messages == [
+            f"The service manager has not taken {state}=1: timed out"
+            for state in ("READY", "RELOADING", "STOPPING")
+        ]
+
+    def test_pings_and_further_texts_do_not_wait(self, manager: socket.socket) -> None:
+        endless = Notifier(manager.getsockname(), patience=1e9)
+        endless.ping()
+        endless.status("text")
 
     def test_passed_sockets(self) -> None:
         environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
