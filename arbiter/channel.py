@@ -1,7 +1,8 @@
 """The line between arbiter and worker: typed messages over a socket pair, with listeners as descriptors.
 
 Each message is a length and JSON; descriptors travel beside it (SCM_RIGHTS) in the order of the listeners named in
-it. Nothing blocks: what the socket does not take at once waits in `Channel` until the next `send` or `flush`.
+it. Nothing blocks but `finish`: what the socket does not take at once waits in `Channel` until the next `send` or
+`flush`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import array
 import json
 import os
+import select
 import socket
 import struct
+import time
 from collections import deque
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -173,6 +176,14 @@ class Channel(Generic[Incoming]):
                 self._outgoing[0] = (data[sent:], [])
             else:
                 self._outgoing.popleft()
+
+    def finish(self, seconds: float) -> None:
+        """Send what waits, for which the other side has these seconds. Blocks."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT)
+        deadline = time.monotonic() + seconds
+        while self._outgoing and self._is_open and poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            self.flush()
 
     def _send_some(self, data: bytes, descriptors: list[int]) -> int:
         if not descriptors:

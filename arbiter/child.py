@@ -12,9 +12,12 @@ from ..config.supervision import Draining, Failed, Failure, Instruction, Ready, 
 from .channel import Channel
 from .scoreboard import Row
 
+#: What the arbiter may take to hear why the worker gives up, in seconds.
+_LAST_WORD_SECONDS = 5.0
+
 
 class Child:
-    """Structurally a `Supervisor`; see there for each method. No method blocks.
+    """Structurally a `Supervisor`; see there for each method.
 
     Attributes:
         slot, generation: this worker's place.
@@ -47,6 +50,8 @@ class Child:
 
     def failed(self, failure: Failure, reason: str, report: str = "") -> None:
         self._line.send(Failed(failure, reason, report))
+        # The process ends next, and what the application raised may be longer than the socket takes at once.
+        self._line.finish(_LAST_WORD_SECONDS)
 
     def retire(self) -> None:
         self._line.send(Retire())

@@ -38,7 +38,7 @@ class Counter(enum.IntEnum):
 
 
 class Supervisor(Protocol):
-    """A worker's line to its arbiter. No method blocks."""
+    """A worker's line to its arbiter. No method blocks, but for the last word of `failed`."""
 
     slot: int
     generation: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import stat
@@ -114,6 +115,28 @@ def test_the_child_is_a_supervisor() -> None:
     assert supervisor.instructions() == [Drain(DrainReason.STOP)]
     assert supervisor.instructions() is None
     theirs.close()
+
+
+def test_a_long_last_word_is_heard_whole() -> None:
+    ours, theirs = open_line()
+    child = Child(1, 1, Scoreboard(1, 1).claim(1, 1, 0.0), theirs)
+    failed = Failed(Failure.APPLICATION, "why", "a long traceback\n" * 200_000)
+
+    def end() -> None:
+        child.failed(failed.failure, failed.reason, failed.report)
+        theirs.close()
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    heard: list[object] = []
+    is_open = True
+    while is_open:
+        select.select([ours.sock], [], [])
+        reports, is_open = ours.receive()
+        heard += reports
+    ending.join()
+    ours.close()
+    assert heard == [failed]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="there are no real-time signals")
