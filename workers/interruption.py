@@ -44,9 +44,17 @@ def signals_given_back() -> Generator[None]:
 
 def interrupt_when_told() -> None:
     """Before the process serves: what tells it to stop raises ToldToStop in the main thread, once."""
+    is_ignored = is_hangup_ignored()
     _ignore(_OTHERS)
+    if not is_ignored:
+        signal.signal(signal.SIGHUP, _wait_for_service)
     for number in _STOP:
         signal.signal(number, _interrupt)
+
+
+def is_hangup_ignored() -> bool:
+    """Whether whoever started this process (nohup) wants it to outlive the terminal."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def ignore_when_told() -> None:
@@ -75,6 +83,10 @@ def end_ignoring() -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _ignore(_STOP)
     raise ToldToStop
+
+
+def _wait_for_service(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN, which would look like the wish of whoever started the process."""
 
 
 def _ignore(numbers: tuple[signal.Signals, ...]) -> None:

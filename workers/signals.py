@@ -9,7 +9,7 @@ from time import monotonic
 from types import FrameType, TracebackType
 
 from ..config.supervision import SAME_REQUEST_SECONDS
-from .interruption import ignore_when_told
+from .interruption import ignore_when_told, is_hangup_ignored
 from .logs import reopen
 from .runtime import Runtime
 from .server import Server
@@ -24,7 +24,7 @@ HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)
 class SignalActions:
     """Turns signals into calls on the server while it is entered; only in the main thread.
 
-    TERM (where nobody supervises also INT, and HUP: the terminal is gone) drains, a second one makes it quick, unless
+    TERM (where nobody supervises also INT, and HUP, unless it is ignored: the terminal is gone) drains, a second one makes it quick, unless
     it comes so soon that it is the same request; QUIT is quick at once; USR1 reopens the log files. Afterwards they do nothing. The loops' own ways to receive signals
     are not used: they give the default actions back before the process has ended.
     """
@@ -36,7 +36,9 @@ class SignalActions:
         self._first_asked_at: float | None = None
         self._times_asked = 0
         self._was_asked = False
-        self._handled = HANDLED if is_supervised else (*HANDLED, signal.SIGINT, signal.SIGHUP)
+        self._handled: tuple[signal.Signals, ...] = HANDLED
+        if not is_supervised:
+            self._handled += (signal.SIGINT,) if is_hangup_ignored() else (signal.SIGINT, signal.SIGHUP)
 
     def __enter__(self) -> None:
         for number in self._handled:

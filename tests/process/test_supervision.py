@@ -21,6 +21,7 @@ from hypercorn.config.supervision import SAME_REQUEST_SECONDS
 
 Start = Callable[..., Any]
 
+COMMAND = [sys.executable, "-m", "hypercorn"]
 
 class Clients:
     """Threads that ask again and again, each request on a connection of its own; counts what fails."""
@@ -484,6 +485,16 @@ def test_the_arbiter_stays_small() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_hangup_that_is_ignored_stays_so(start: Start) -> None:
+    server = start("-w", "0", command=["nohup", *COMMAND])
+    server.port()
+    server.signal(signal.SIGHUP)
+    server.signal(signal.SIGTERM)
+    assert server.ends() == 0
+    assert "SIGTERM" in server.text()
+    assert "SIGHUP" not in server.text()
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop", "trio"])
