@@ -15,8 +15,13 @@ def write(path: str) -> None:
     """Write this process's id.
 
     Raises:
-        PIDFileError: a living process is named in it already, or the file cannot be written.
+        PIDFileError: a living process is named in it already, or the file cannot be written, or is no regular one.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A device would be replaced for the whole system, and a pipe keep us waiting.
+        raise PIDFileError(
+            f"cannot write the PID file {path}: it exists and is no regular file; choose another"
+        )
     owner = read(path)
     if owner is not None and owner != os.getpid() and _is_alive(owner):
         raise PIDFileError(f"{path} names process {owner}, which is running; stop it or choose another file")
@@ -60,6 +65,8 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    except OverflowError:  # no process can have that number
+        return False
     return not _is_zombie(pid)
 
 

@@ -167,7 +167,7 @@ class TestPIDFile:
         pidfile.remove(str(path))
         assert path.exists()
 
-    @pytest.mark.parametrize("stale", ["", "nonsense", "-1", "4194305"])
+    @pytest.mark.parametrize("stale", ["", "nonsense", "-1", "4194305", "9" * 30])
     def test_a_stale_one_is_taken_over(self, tmp_path: Path, stale: str) -> None:
         path = tmp_path / "server.pid"
         path.write_text(stale)
@@ -184,6 +184,15 @@ class TestPIDFile:
         pidfile.write(str(path))
         assert pidfile.read(str(path)) == os.getpid()
         os.waitpid(pid, 0)
+
+    def test_what_is_no_file_stays(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        for path in (tmp_path, pipe):
+            mode = path.stat().st_mode
+            with pytest.raises(pidfile.PIDFileError, match="is no regular file; choose another"):
+                pidfile.write(str(path))
+            assert path.stat().st_mode == mode
 
     def test_nowhere_to_write(self, tmp_path: Path) -> None:
         with pytest.raises(pidfile.PIDFileError, match="cannot write"):
