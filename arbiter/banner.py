@@ -25,7 +25,9 @@ def banner(settings: Settings, urls: Sequence[str]) -> list[str]:
 
 def name_of(settings: Settings) -> str:
     """What the service is called in process titles."""
-    return settings.proc_name or settings.application_path or "application"
+    name = settings.proc_name or settings.application_path or "application"
+    # A path need not be UTF-8, and a title must be.
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _workers(settings: Settings) -> str:

@@ -105,8 +105,16 @@ def parse(argv: Sequence[str]) -> Invocation:
                     values[name], flags[name] = values[flag], flag
     values = {name: value for name, value in values.items() if name in TABLE}
     return Invocation(
-        values, flags, given.config, os.getcwd(), given.check_config, given.print_config, given.from_gunicorn
+        values, flags, given.config, _directory(), given.check_config, given.print_config, given.from_gunicorn
     )
+
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        text = f"the current directory cannot be used: {error.strerror}; change to one that exists"
+        raise ConfigError([Mistake("", text)]) from error
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -139,6 +139,14 @@ def as_boolean(given: object) -> bool:
 
 
 def as_text(given: object) -> str:
+    """Text or a path, without what neither the system nor OpenSSL takes."""
+    text = _as_any_text(given)
+    if "\0" in text:
+        raise ValueError(f"text without a zero byte is wanted, not {given!r}")
+    return text
+
+
+def _as_any_text(given: object) -> str:
     if isinstance(given, str):
         return given
     if hasattr(given, "__fspath__"):
@@ -147,11 +155,11 @@ def as_text(given: object) -> str:
 
 
 def as_texts(given: object) -> list[str]:
-    """A list of text; one text is a list of one."""
+    """A list of text; one text is a list of one. What zero bytes mean in it is for its reader to say."""
     if isinstance(given, str):
         return [given]
     if isinstance(given, list | tuple | set | frozenset):
-        return [as_text(item) for item in cast("Iterable[object]", given)]
+        return [_as_any_text(item) for item in cast("Iterable[object]", given)]
     raise ValueError(f"text or a list of text is wanted, not {given!r}")
 
 

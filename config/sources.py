@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from .commandline import Invocation
 from .config import Config, suggestion
@@ -32,7 +32,10 @@ def load(invocation: Invocation) -> Config:
         ConfigError: a file of settings cannot be read.
     """
     config = _from_file(invocation)
-    env_file = invocation.values.get("env_file") or os.environ.get("HYPERCORN_ENV_FILE") or config.env_file
+    given = invocation.values.get("env_file") or os.environ.get("HYPERCORN_ENV_FILE") or config.env_file
+    env_file: str | None = None
+    with contextlib.suppress(ValueError):  # of which `Config.resolve` will complain
+        env_file = TABLE["env_file"].convert(given)
     if env_file:
         _read_env_file(os.path.join(invocation.directory, env_file))
     for option, value, variable in environment_values(os.environ):
@@ -151,13 +154,16 @@ def _from_pyproject(path: str) -> Config:
 
     try:
         with open(path, "rb") as file:
-            table = tomllib.load(file).get("tool", {}).get("hypercorn", {})
+            tool = tomllib.load(file).get("tool")
     except FileNotFoundError:
         return Config()
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # also what is no UTF-8
         text = f"cannot be read: {_described(error)}; --config none ignores it"
         raise ConfigError([Mistake("pyproject.toml", text)]) from error
-    return Config.from_pairs(table.items(), "pyproject.toml: tool.hypercorn")
+    table: Any = cast("dict[str, Any]", tool).get("hypercorn", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigError([Mistake("pyproject.toml: tool.hypercorn", f"a table is wanted, not {table!r}")])
+    return Config.from_pairs(cast("dict[str, Any]", table).items(), "pyproject.toml: tool.hypercorn")
 
 
 def _read_env_file(path: str) -> None:
@@ -169,7 +175,7 @@ def _read_env_file(path: str) -> None:
     try:
         with open(path, encoding="utf-8") as file:
             values = dotenv_values(stream=file)
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError([Mistake("--env-file", f"{path!r} cannot be read: {_described(error)}")]) from error
     for name, value in values.items():
         if value is not None and os.environ.get(name) == _from_env_file.get(name):

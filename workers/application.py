@@ -116,7 +116,7 @@ def import_target(target: Target, app_dir: str | None = None) -> ModuleType:
     Raises:
         ApplicationError: there is no such module, or its own code failed.
     """
-    _make_importable(Path.cwd())
+    _make_importable(_current_directory())
     if app_dir is not None:
         _make_importable(Path(app_dir).resolve())
     name, file = target.module, None
@@ -133,6 +133,14 @@ def import_target(target: Target, app_dir: str | None = None) -> ModuleType:
             f" from {getattr(module, '__file__', 'the interpreter')}; rename the file"
         )
     return module
+
+
+def _current_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        text = f"the current directory cannot be used: {error.strerror}; start the server in one that exists"
+        raise ApplicationError(text) from None
 
 
 def _make_importable(directory: Path) -> None:

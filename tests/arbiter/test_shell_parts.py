@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hypercorn.arbiter import pidfile
-from hypercorn.arbiter.banner import banner
+from hypercorn.arbiter.banner import banner, name_of
 from hypercorn.arbiter.channel import open_line
 from hypercorn.arbiter.child import Child
 from hypercorn.arbiter.listeners import ListenerTable
@@ -430,6 +430,11 @@ class TestListeners:
         assert table.urls(Own().resolve()) == [socket_url(listener.sock, False)]
         assert table.open(Own().resolve(), [3]).shared == keys.shared
         table.close_all()
+
+
+def test_a_name_that_is_no_utf_8_can_be_a_title() -> None:
+    settings = Config.from_mapping(proc_name=os.fsdecode(b"shop \xff")).resolve()
+    assert name_of(settings) == "shop \\udcff"
 
 
 def test_the_banner_says_what_is_needed() -> None:

@@ -115,6 +115,60 @@ def test_wrong_usage_is_one_sentence(argv: list[str], told: str, command: Comman
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"hypercorn: {told}\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (
+            "pyproject.toml",
+            b"[project]\nname = '\xe9'\n",
+            "pyproject.toml: cannot be read: UnicodeDecodeError: 'utf-8' codec can't decode byte 0xe9"
+            + " in position 18: invalid continuation byte; --config none ignores it",
+        ),
+        (
+            "pyproject.toml",
+            b"[tool]\nhypercorn = 'good:app'\n",
+            "pyproject.toml: tool.hypercorn: a table is wanted, not 'good:app'",
+        ),
+        ("c.toml", b"env_file = 3\n", "c.toml: env_file: text is wanted, not 3"),
+        *(
+            (
+                "c.toml",
+                b'%s = "a\\u0000"\n' % name.encode(),
+                f"c.toml: {name}: text without a zero byte is wanted, not 'a\\x00'",
+            )
+            for name in ("chdir", "pid_path", "errorlog", "certfile", "proc_name", "application_path")
+        ),
+    ],
+)
+def test_a_wrong_file_is_one_sentence(
+    name: str, content: bytes, told: str, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = command(
+        *(["-c", name] if name == "c.toml" else []), *([] if "application" in told else ["good:app"])
+    )
+    where = f"{tmp_path}/" if name == "c.toml" else ""
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"hypercorn: {where}{told}\n")
+
+
+def test_other_tables_of_tools_are_not_ours(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("tool = 3\n")
+    assert command("--check-config", "good:app").returncode == 0
+
+
+def test_a_directory_that_is_gone(tmp_path: Path) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    code = (
+        "import os, sys; os.rmdir(os.getcwd())\n"
+        "from hypercorn.__main__ import main; sys.exit(main(['good:app']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=gone, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "hypercorn: the current directory cannot be used: No such file or directory; change to one that exists\n"
+    )
+
+
 def test_a_log_configuration_that_is_none(command: Command) -> None:
     done = command("--log-config", "bad.py", "good:app")
     assert done.returncode == 2

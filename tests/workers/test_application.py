@@ -212,6 +212,15 @@ def test_missing_module(write: Write) -> None:
     assert error.traceback == ""
 
 
+def test_a_current_directory_that_is_gone(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = write("gone/app.py", ASGI).parent
+    monkeypatch.chdir(gone)
+    (gone / "app.py").unlink()
+    gone.rmdir()
+    error = failure("app:app")
+    assert error.sentence.startswith("the current directory cannot be used: No such file or directory; ")
+
+
 def test_missing_submodule(write: Write) -> None:
     write("pkg3/__init__.py", "")
     write("pkg3/views.py", ASGI)
