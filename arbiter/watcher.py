@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -117,6 +117,29 @@ def run(watch: Watch, descriptor: int, arbiter: int) -> int:
 
     Imports watchfiles, which starts threads: only for a process of its own.
     """
+    is_told = False
+    settings = _stamps(watch.files)
+    with contextlib.suppress(BrokenPipeError):
+        for found in _changes(watch):
+            if os.getppid() != arbiter:
+                break
+            # Looked at rather than watched: a file that is replaced whole, as editors do, is another one.
+            before, settings = settings, _stamps(watch.files)
+            paths = {path for path in watch.files if before[path] != settings[path]}
+            for path in found:
+                paths |= watch.files_in(path) if os.path.isdir(path) else {path}
+            if paths or not is_told:
+                os.write(descriptor, _line(paths))
+                is_told = True
+    return 0
+
+
+def _changes(watch: Watch) -> Iterator[set[str]]:
+    """The files that have changed and the directories that are new, if any, at least every `_LOOK_MS`.
+
+    A watched directory that is another one by now (removed and made again, or a link that leads elsewhere) is new, and
+    watched in its turn: the system goes on watching the one that it was.
+    """
     from watchfiles import Change
     from watchfiles import watch as watch_files
 
@@ -126,30 +149,38 @@ def run(watch: Watch, descriptor: int, arbiter: int) -> int:
             change is Change.added and watch.is_within(path) and os.path.isdir(path)
         )
 
-    changes = watch_files(
-        *watch.directories,
-        watch_filter=counts,
-        debounce=400,
-        rust_timeout=_LOOK_MS,
-        yield_on_timeout=True,
-        raise_interrupt=False,
-        force_polling=watch.is_polling or None,
-    )
-    is_told = False
-    settings = _stamps(watch.files)
-    with contextlib.suppress(BrokenPipeError):
-        for found in changes:
-            if os.getppid() != arbiter:
-                break
-            # Looked at rather than watched: a file that is replaced whole, as editors do, is another one.
-            before, settings = settings, _stamps(watch.files)
-            paths = {path for path in watch.files if before[path] != settings[path]}
-            for _, path in found:
-                paths |= watch.files_in(path) if os.path.isdir(path) else {path}
-            if paths or not is_told:
-                os.write(descriptor, _line(paths))
-                is_told = True
-    return 0
+    replaced: set[str] = set()
+    while True:
+        with contextlib.ExitStack() as stack:
+            held = {directory: _hold(directory, stack) for directory in watch.directories}
+            looks = watch_files(
+                *watch.directories,
+                watch_filter=counts,
+                debounce=400,
+                rust_timeout=_LOOK_MS,
+                yield_on_timeout=True,
+                raise_interrupt=False,
+                force_polling=watch.is_polling or None,
+            )
+            for found in looks:
+                yield {path for _, path in found} | replaced
+                if replaced := _replaced(held):
+                    break
+
+
+def _hold(directory: str, stack: contextlib.ExitStack) -> int:
+    """A descriptor of the directory, so that none that takes its place can have its inode."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _replaced(held: dict[str, int]) -> set[str]:
+    """Those of the directories that are others by now; none as long as one is missing, which cannot be watched."""
+    try:
+        return {one for one, fd in held.items() if not os.path.samestat(os.stat(one), os.fstat(fd))}
+    except OSError:
+        return set()
 
 
 def _stamps(files: Iterable[str]) -> dict[str, tuple[int, ...] | None]:

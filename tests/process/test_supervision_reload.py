@@ -119,3 +119,24 @@ def test_what_a_new_directory_has_in_it(
     made.rename(application / "package")
     arbiter.wait_for("Changed: package/deep/part.py;")
     arbiter.wait_for("Generation 2 serves")
+
+
+@pytest.mark.parametrize("polling", [[], ["--reload-poll"]])
+def test_a_directory_that_takes_the_place_of_a_watched_one(
+    start: Start, application: Path, polling: list[str]
+) -> None:
+    for name in ("first", "second"):
+        (application / name).mkdir()
+        (application / name / "code.py").write_text(name)
+    (application / "current").symlink_to("first")
+    arbiter = start("-w", "1", "--reload", "--reload-dir", "current", *polling)
+    arbiter.wait_for("Files are watched now")
+    (application / "next").symlink_to("second")
+    (application / "next").rename(application / "current")
+    arbiter.wait_for("Changed: current/code.py;")
+    write(application / "second" / "code.py", "changed")
+    arbiter.wait_for("Changed: current/code.py;", 2)
+    (application / "current").unlink()
+    (application / "current").mkdir()
+    (application / "current" / "other.py").write_text("new")
+    arbiter.wait_for("Changed: current/other.py;")
