@@ -360,11 +360,19 @@ def _bind_file(sock: socket.socket, path: str, settings: SocketSettings) -> None
     with _umask(settings.umask):
         sock.bind(path)
     if settings.user is not None or settings.group is not None:
-        os.chown(
-            path,
-            -1 if settings.user is None else settings.user,
-            -1 if settings.group is None else settings.group,
-        )
+        try:
+            os.chown(
+                path,
+                -1 if settings.user is None else settings.user,
+                -1 if settings.group is None else settings.group,
+            )
+        except OSError as error:
+            os.unlink(path)
+            raise BindError(
+                f"cannot bind unix:{path}: its file cannot be given to the configured user or group: {error.strerror}; "
+                "leave out --user and --group, or start as root",
+                error.errno,
+            ) from error
 
 
 @contextlib.contextmanager

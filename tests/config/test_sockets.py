@@ -395,3 +395,18 @@ def test_a_bind_that_cannot_be_understood() -> None:
     config.bind = "host:x"
     with pytest.raises(ConfigError, match=r"^Config\.bind: 'host:x' is no bind"):
         config.create_sockets()
+
+
+def test_a_socket_file_that_cannot_be_given_away_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)
+    present = os.geteuid()
+    os.seteuid(present or 65534)
+    try:
+        with pytest.raises(BindError, match="^cannot bind unix:x.sock: its file cannot be given to"):
+            open_bind(parse_bind("unix:x.sock"), SocketSettings(user=0))
+    finally:
+        os.seteuid(present)
+    assert not list(tmp_path.iterdir())
