@@ -69,7 +69,10 @@ def run_to_the_end(config: Config) -> int:
         enter(config, settings)
     except ConfigError as error:
         return _fail(ExitStatus.WRONG_USAGE, str(error))
-    process = daemon.detach() if settings.daemon else None
+    try:
+        process = daemon.detach() if settings.daemon else None
+    except OSError as error:
+        return _fail(ExitStatus.FAILED, f"cannot go into the background: {error.strerror}")
     interrupt_when_told()
     try:
         with ExitStack() as stack:

@@ -456,6 +456,22 @@ def test_a_daemon_that_serves_lets_its_caller_go(start: Start, application: Path
     os.close(end)
 
 
+def test_a_daemon_that_the_system_refuses() -> None:
+    code = (
+        "import resource, sys\n"
+        "from hypercorn.config import Config\n"
+        "from hypercorn.run import run\n"
+        "config = Config.from_mapping(application_path='app:app', daemon=True)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "sys.exit(run(config))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "hypercorn: cannot go into the background: Too many open files\n",
+    )
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
 def test_certificates_are_read_before_root_is_given_up(application: Path) -> None:
     code = (
