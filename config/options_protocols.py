@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 _LARGEST_WINDOW = 2**31 - 1  # RFC 9113 §6.9.1
+_LARGEST_SETTING = 2**32 - 1  # RFC 9113 §6.5.1
 
 
 class TimeoutOptions:
@@ -129,7 +130,7 @@ class HTTP2Options:
         2**16,
         "--h2-max-header-list-size",
         metavar="BYTES",
-        check=at_least(1),
+        check=between(1, _LARGEST_SETTING),
         help="size of a request's header fields, decoded",
     )
     h2_max_inbound_frame_size: int = option(

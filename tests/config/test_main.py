@@ -69,6 +69,10 @@ def test_help(command: Command) -> None:
             "--workers: a number from 0 to 500 is wanted, not '100000000'",
         ),
         (
+            ["--h2-max-header-list-size", "4294967296", "good:app"],
+            "--h2-max-header-list-size: a number from 1 to 4294967295 is wanted, not '4294967296'",
+        ),
+        (
             ["-u", "99999999999", "good:app"],
             "--user: a name or a number from 0 to 4294967294 is wanted, not '99999999999'",
         ),
