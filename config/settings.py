@@ -81,6 +81,12 @@ def without_effect(settings: Settings) -> list[str]:
     for name, present in (("user", os.geteuid()), ("group", os.getegid())):
         if os.geteuid() != 0 and getattr(settings, name) not in (None, present):
             sentences.append(f"--{name} has no effect on the workers: only root can change to another {name}")
+    if settings.workers == 0 and os.geteuid() == 0:
+        sentences.extend(
+            f"--{name} has no effect on the application: without workers this process runs it, as root"
+            for name in ("user", "group")
+            if getattr(settings, name) not in (None, 0)
+        )
     if settings.root_path and not settings.root_path.startswith("/"):
         sentences.append(f"--root-path {settings.root_path!r} does not begin with /, as paths do")
     if settings.ssl_enabled:

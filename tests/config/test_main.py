@@ -356,3 +356,11 @@ def test_what_is_surely_not_meant_is_said(monkeypatch: pytest.MonkeyPatch) -> No
         "--user has no effect on the workers: only root can change to another user",
         "--root-path 'shop' does not begin with /, as paths do",
     ]
+
+
+def test_root_that_is_not_given_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert without_effect(Config.from_mapping(user=65534, workers=1).resolve()) == []
+    assert without_effect(Config.from_mapping(user=65534, group=0, workers=0).resolve()) == [
+        "--user has no effect on the application: without workers this process runs it, as root",
+    ]
