@@ -73,6 +73,7 @@ class FileTarget(LogTarget, logging.FileHandler):
         self._fd = -1
         self._follow_at = 0.0
         self._dropped = 0
+        self._is_torn = False
         self.reopen()
 
     def reopen(self) -> None:
@@ -92,6 +93,7 @@ class FileTarget(LogTarget, logging.FileHandler):
             status = os.fstat(fd)
             previous, self._fd = self._fd, fd
             self._identity = (status.st_dev, status.st_ino)
+            self._is_torn = False
             self._follow_at = time.monotonic() + _FOLLOW_INTERVAL_S
             if previous >= 0:
                 os.close(previous)
@@ -114,12 +116,18 @@ class FileTarget(LogTarget, logging.FileHandler):
             self.reopen()
         elif time.monotonic() >= self._follow_at:
             self._follow()
+        if self._dropped:
+            data = _notice(self._dropped) + data
+        if self._is_torn:
+            data = b"\n" + data
         try:
-            os.write(self._fd, _notice(self._dropped) + data if self._dropped else data)
+            written = os.write(self._fd, data)
         except OSError:
             self._dropped += 1
             raise
-        self._dropped = 0
+        # What a disk took that was full soon after is half a line: it is ended before the next.
+        self._is_torn = written < len(data)
+        self._dropped = self._dropped + 1 if self._is_torn else 0
 
     def _follow(self) -> None:
         self._follow_at = time.monotonic() + _FOLLOW_INTERVAL_S

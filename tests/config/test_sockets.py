@@ -405,7 +405,7 @@ def test_a_socket_file_that_cannot_be_given_away_does_not_stay(
     present = os.geteuid()
     os.seteuid(present or 65534)
     try:
-        with pytest.raises(BindError, match="^cannot bind unix:x.sock: its file cannot be given to"):
+        with pytest.raises(BindError, match=r"^cannot bind unix:x\.sock: its file cannot be given to"):
             open_bind(parse_bind("unix:x.sock"), SocketSettings(user=0))
     finally:
         os.seteuid(present)

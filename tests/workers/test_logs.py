@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import resource
 import sys
 import threading
 from pathlib import Path
@@ -435,3 +436,20 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 65536)
     except BlockingIOError:
         return b""
+
+
+def test_a_line_that_fits_in_part(tmp_path: Path) -> None:
+    target = log_targets.FileTarget(str(tmp_path / "log"))
+    target.write_line("first")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        target.write_line("second")
+        target.write_line("third")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    target.write_line("fourth")
+    target.close()
+    assert (tmp_path / "log").read_text() == (
+        "first\nseco\n(2 log lines were dropped here: the target took none)\nfourth\n"
+    )
