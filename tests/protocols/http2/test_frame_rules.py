@@ -371,5 +371,5 @@ def test_frames_of_padding_alone_do_not_use_up_the_window(connect: Any) -> None:
     for _ in range(3):
         peer.send(DataFrame(1, b"", pad_length=249, flags=["PADDED"]))
     assert [(update.stream_id, update.window_increment) for update in peer.of_type(WindowUpdateFrame)] == [
-        (1, 500)
-    ]
+        (1, 250)
+    ] * 3
