@@ -14,6 +14,7 @@ from typing import Any
 from . import gunicorn_values as values
 from .gunicorn_values import Kind, account, anything, boolean, class_name, integer, mapping, text, texts
 from .options import TABLE
+from .options_protocols import LARGEST_SETTING
 
 #: Larger than any message or body.
 _UNLIMITED = 2**40
@@ -515,7 +516,7 @@ _ROWS = (
     Row("http2_max_concurrent_streams", integer, 100, _http2("h2_max_concurrent_streams")),
     Row("http2_initial_window_size", integer, 65535, _http2("h2_initial_stream_window_size")),
     Row("http2_max_frame_size", integer, 16384, _http2("h2_max_inbound_frame_size")),
-    Row("http2_max_header_list_size", integer, 65536, _http2("h2_max_header_list_size", _UNLIMITED)),
+    Row("http2_max_header_list_size", integer, 65536, _http2("h2_max_header_list_size", LARGEST_SETTING)),
     # Dirty arbiters
     Row("dirty_apps", anything, [], missing(_DIRTY), "--dirty-app"),
     Row("dirty_workers", integer, 0, missing(_DIRTY)),

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 _LARGEST_WINDOW = 2**31 - 1  # RFC 9113 §6.9.1
-_LARGEST_SETTING = 2**32 - 1  # RFC 9113 §6.5.1
+#: What a parameter of SETTINGS can say (RFC 9113 §6.5.1).
+LARGEST_SETTING = 2**32 - 1
 
 
 class TimeoutOptions:
@@ -130,7 +131,7 @@ class HTTP2Options:
         2**16,
         "--h2-max-header-list-size",
         metavar="BYTES",
-        check=between(1, _LARGEST_SETTING),
+        check=between(1, LARGEST_SETTING),
         help="size of a request's header fields, decoded",
     )
     h2_max_inbound_frame_size: int = option(
