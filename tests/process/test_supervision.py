@@ -436,7 +436,11 @@ def test_the_arbiter_stays_small() -> None:
 def test_without_workers_signals_for_an_arbiter_do_no_harm(
     start: Start, loop: str, end: signal.Signals
 ) -> None:
-    arbiter = start("-w", "0", "-k", loop, "--pid", "server.pid")
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may be run with nohup
+    try:
+        arbiter = start("-w", "0", "-k", loop, "--pid", "server.pid")
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     arbiter.port()
     for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGWINCH):
         arbiter.signal(number)
