@@ -166,7 +166,9 @@ def test_a_directory_that_is_gone(tmp_path: Path) -> None:
         "import os, sys; os.rmdir(os.getcwd())\n"
         "from hypercorn.__main__ import main; sys.exit(main(['good:app']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=gone, capture_output=True, text=True, check=False)
+    # -P: as for an installed command, modules are not looked for in the current directory.
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=gone, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (
         "hypercorn: the current directory cannot be used: No such file or directory; change to one that exists\n"
