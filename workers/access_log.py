@@ -230,9 +230,10 @@ def _escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-def _request_field_atom(name: bytes) -> Atom:
+def _field_atom(name: bytes, of_response: bool = False) -> Atom:
     def value_of(record: AccessRecord) -> str:
-        for field_name, value in record.request_fields:
+        fields = lowered(record.response_fields) if of_response else record.request_fields
+        for field_name, value in fields:
             if field_name == name:
                 return _escape(value.decode("latin-1"))
         return "-"
@@ -240,14 +241,9 @@ def _request_field_atom(name: bytes) -> Atom:
     return value_of
 
 
-def _response_field_atom(name: bytes) -> Atom:
-    def value_of(record: AccessRecord) -> str:
-        for field_name, value in record.response_fields:
-            if field_name.lower() == name:
-                return _escape(value.decode("latin-1"))
-        return "-"
-
-    return value_of
+def lowered(fields: Fields) -> Fields:
+    """The same fields, names in lower case."""
+    return [(name.lower(), value) for name, value in fields]
 
 
 def _find_atom(name: str) -> Atom:
@@ -257,8 +253,7 @@ def _find_atom(name: str) -> Atom:
         return _NUMBERS[name]
     fixed = "-"
     if name.startswith("{") and name[-2:] in ("}i", "}o"):
-        make_atom = _response_field_atom if name.endswith("o") else _request_field_atom
-        return make_atom(name[1:-2].lower().encode("latin-1"))
+        return _field_atom(name[1:-2].lower().encode("latin-1"), of_response=name.endswith("o"))
     if name.startswith("{") and name.endswith("}e"):
         environment = {key.lower(): value for key, value in os.environ.items()}
         fixed = _escape(environment.get(name[1:-2].lower(), "-"))
@@ -334,8 +329,8 @@ _ATOMS: dict[str, Atom] = {
     "q": _query,
     "H": lambda record: record.http_version,
     "b": lambda record: record.bytes_sent or "-",
-    "f": _request_field_atom(b"referer"),
-    "a": _request_field_atom(b"user-agent"),
+    "f": _field_atom(b"referer"),
+    "a": _field_atom(b"user-agent"),
     "L": lambda record: f"{record.duration:.6f}",
 }
 #: These may stand in numeric conversions too (`%(D)d`).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..protocols.events import Fields, Refused, Request
-from .access_log import AccessRecord
+from .access_log import AccessRecord, lowered
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -43,7 +43,7 @@ def record_of(connection: Connection, exchange: LoggedExchange, now: float) -> A
         scheme = "wss" if connection.secure else "ws"
     fields = request.fields
     if connection.server.settings.h11_pass_raw_headers:
-        fields = [(name.lower(), value) for name, value in fields]
+        fields = lowered(fields)
     has_content = request.method != "HEAD" and exchange.status not in (204, 205, 304)
     return AccessRecord(
         connection.client,

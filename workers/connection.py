@@ -99,7 +99,7 @@ class Connection(Transport):
         self.is_flush_due = False
         self.unflushed = 0
         self._drain_reason: DrainReason | None = None
-        #: The socket has been what is narrow while the peer ranked its streams: little is put into it at a time.
+        #: The socket has been what is narrow while the peer ranked its streams: the kernel keeps little of their data.
         self._is_kept_short = False
         self._is_settling = False
         #: Nothing goes out before the applications of ranked streams have had their turn of the loop, to give more.

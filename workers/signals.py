@@ -24,9 +24,10 @@ HANDLED = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)
 class SignalActions:
     """Turns signals into calls on the server while it is entered; only in the main thread.
 
-    TERM (where nobody supervises also INT, and HUP, unless it is ignored: the terminal is gone) drains, a second one makes it quick, unless
-    it comes so soon that it is the same request; QUIT is quick at once; USR1 reopens the log files. Afterwards they do nothing. The loops' own ways to receive signals
-    are not used: they give the default actions back before the process has ended.
+    TERM (where nobody supervises also INT, and HUP, unless it is ignored: the terminal is gone) drains, a second one makes
+    it quick, unless it comes so soon that it is the same request; QUIT is quick at once; USR1 reopens the log files.
+    Afterwards they do nothing. The loops' own ways to receive signals are not used: they give the default actions back
+    before the process has ended.
     """
 
     def __init__(self, server: Server, runtime: Runtime, *, is_supervised: bool) -> None:

@@ -29,7 +29,7 @@ class HTTP2Parameters:
             window shrinks: only a peer that feeds dozens of streams that nobody reads stalls itself. Not less than
             one connection window.
         send_high_water, send_low_water: `can_send` says no from the first on, `Writable` comes below the
-            second; per stream.
+            second, or, where the peer ranks its streams, below the first again; per stream.
         max_unsent_size: response bytes held over all streams, beyond which each stream may only hold
             `send_low_water`.
         keep_alive_timeout: an idle connection is closed with GOAWAY after so long.

@@ -249,10 +249,7 @@ class ReceivingSide(ControlFrames):
                 stream.receive_window += missing
                 self._frames.append(window_update(stream_id, missing))
         self._top_up()
-        if self._parameters.read_timeout:
-            # The peer may not have been able to send before.
-            self._read_deadline = now + self._parameters.read_timeout
-            self._update_deadline()
+        self._restart_read_timeout()
 
     def _hand_over(self, stream: Stream, held: HeldInput) -> None:
         stream.held = None

@@ -315,7 +315,7 @@ class SendingSide(ConnectionState):
         scheduler = self._scheduler
         parameters = self._parameters
         room, wake_at = OUTPUT_SIZE, parameters.send_low_water
-        if self.ranks_streams and len(self._streams) > 1:
+        if scheduler.has_signals and len(self._streams) > 1:
             # The first is asked for more while it has some left, or the next round would go to the others.
             room, wake_at = RANKED_OUTPUT_SIZE, parameters.send_high_water
         while scheduler.ready and room > 0:

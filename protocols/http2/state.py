@@ -303,7 +303,10 @@ class ConnectionState:
         if missing * WINDOW_STEPS >= target and missing >= 1024 and not self._is_over:
             self._receive_window += missing
             self._frames.append(window_update(0, missing))
-            if self._parameters.read_timeout:
-                # The peer may not have been able to send before.
-                self._read_deadline = self._now + self._parameters.read_timeout
-                self._update_deadline()
+            self._restart_read_timeout()
+
+    def _restart_read_timeout(self) -> None:
+        """The peer may not have been able to send before."""
+        if self._parameters.read_timeout:
+            self._read_deadline = self._now + self._parameters.read_timeout
+            self._update_deadline()

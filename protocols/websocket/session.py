@@ -60,7 +60,7 @@ class SessionParameters:
         ping_interval: how often the peer is pinged, or None.
         ping_timeout: how long after a ping *something* must have arrived, or None. A pong may be stuck behind
             a large message or behind our own back-pressure, so any byte counts as a sign of life.
-        close_timeout: how long the peer may take to answer a Close frame.
+        close_timeout: how long the peer may take to answer a Close frame that it can have.
     """
 
     max_message_size: int = 16 * 1024 * 1024
