@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 import uvloop
+from websockets.sync.client import ClientConnection, connect
 
 import hypercorn.asyncio
 import hypercorn.trio
@@ -196,3 +197,15 @@ def serve(loop_name: str) -> Iterator[Serve]:
     yield start
     for server in running:
         server.close()
+
+
+@pytest.fixture
+def ws_connect() -> Iterator[Callable[..., ClientConnection]]:
+    """Connect to a server with the client of `websockets`."""
+    with contextlib.ExitStack() as stack:
+
+        def open_client(server: Any, **options: Any) -> ClientConnection:
+            uri = f"ws://127.0.0.1:{server.port}/path%20x?q=1"
+            return stack.enter_context(connect(uri, proxy=None, **options))
+
+        yield open_client

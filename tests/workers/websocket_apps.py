@@ -1,4 +1,4 @@
-"""The applications of the WebSocket tests."""
+"""The applications of the WebSocket tests, and what their clients send by hand."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import anyio
+from websockets.sync.client import ClientConnection
+
 Serve = Callable[..., Any]
 Message = dict[str, Any]
+Connect = Callable[..., ClientConnection]
+
+HANDSHAKE = (
+    b"GET /path%20x?q=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 async def echo(scope: Message, receive: Any, send: Any) -> None:
@@ -45,3 +54,13 @@ class Recorder:
             raise
         finally:
             self.ended.set()
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    """A short frame with a key that changes nothing."""
+    return bytes([first, 128 | len(payload), 0, 0, 0, 0]) + payload
+
+
+async def pause() -> None:
+    """Let the client act."""
+    await anyio.sleep(0.01)
