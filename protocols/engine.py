@@ -42,18 +42,24 @@ class DefaultFields:
 
     One instance per protocol and worker, shared by its engines. The worker puts a new list here when the
     date changes (once a second), and raises `generation` so that engines notice stale memos cheaply.
+
+    Attributes:
+        lines: the fields as HTTP/1.1 writes them, and their names in lower case, for all its connections: kept by
+            the first that needs them. None: not made yet.
     """
 
-    __slots__ = ("fields", "generation")
+    __slots__ = ("fields", "generation", "lines")
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
         self.generation = 0
+        self.lines: tuple[bytes, frozenset[bytes]] | None = None
 
     def replace(self, fields: Fields) -> None:
         """Use `fields` for all responses from now on."""
         self.fields = fields
         self.generation += 1
+        self.lines = None
 
 
 class Engine(Protocol):

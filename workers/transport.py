@@ -93,7 +93,9 @@ class Transport:
         """
         self.runtime = runtime
         self.sock = sock
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
+        # Internet addresses are tuples. To ask the socket for its family costs a microsecond, for it makes an enumeration's
+        # member of the answer.
+        if isinstance(peer, tuple):
             self.client: tuple[str, int] | None = (peer[0], peer[1])
             self.local: tuple[str, int] | None = sock.getsockname()[:2]
         else:

@@ -114,10 +114,12 @@ class HeadWriter:
         return self.write(status, [(b"content-length", b"0")]).start + b"connection: close\r\n\r\n"
 
     def _renew_defaults(self) -> None:
-        fields = self._defaults.fields
-        self._generation = self._defaults.generation
-        self._added = _field_lines(fields, frozenset())
-        self._added_names = frozenset(name.lower() for name, _ in fields)
+        defaults = self._defaults
+        if defaults.lines is None:
+            names = frozenset(name.lower() for name, _ in defaults.fields)
+            defaults.lines = _field_lines(defaults.fields, frozenset()), names
+        self._generation = defaults.generation
+        self._added, self._added_names = defaults.lines
 
     def _make(self, status: int, fields: Fields) -> ResponseHead:
         if not 101 <= status <= 999:
