@@ -166,6 +166,10 @@ class ControlFrames(SendingSide):
         if difference:
             for stream in (*self._streams.values(), *self._leftovers.values()):
                 stream.receive_window += difference
+            for stream in self._streams.values():
+                # What has been taken until now was given back up to the small window only, and is below it now.
+                if not stream.is_remote_closed:
+                    self._top_up_stream(stream)
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(PROTOCOL_ERROR, "PUSH_PROMISE from a client")

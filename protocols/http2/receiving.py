@@ -39,12 +39,10 @@ from .frames import (
     WITH_PRIORITY,
     field_block,
     rst_stream,
-    window_update,
 )
 from .parameters import HTTP2Parameters
 from .request_blocks import RequestBlocks
 from .requests import RequestHead, read_trailers
-from .state import WINDOW_STEPS
 from .streams import HeldInput, Stream
 
 #: `Data` events that an application may leave unread before further data is gathered into one: a peer that
@@ -243,11 +241,7 @@ class ReceivingSide(ControlFrames):
             if held is not None:
                 self._hand_over(stream, held)
         if not stream.is_remote_closed:
-            window = self._parameters.initial_stream_window_size
-            missing = window - stream.unread - stream.receive_window
-            if missing * WINDOW_STEPS >= window and missing > 0:
-                stream.receive_window += missing
-                self._frames.append(window_update(stream_id, missing))
+            self._top_up_stream(stream)
         self._top_up()
         self._restart_read_timeout()
 

@@ -21,7 +21,7 @@ _REMEMBERED_RESETS = 1000
 #: How long a peer may go on with a request that has been answered already, before it is told to stop.
 LEFTOVER_SECONDS = 2.0
 #: Windows are given back in so many steps: fewer are fewer frames, but hold an upload over a long way to less.
-WINDOW_STEPS = 8
+_WINDOW_STEPS = 8
 #: A reset request whose exchange never reported its end stops counting as running after this many seconds.
 _ABANDONED_SECONDS = 60.0
 
@@ -291,7 +291,7 @@ class ConnectionState:
         self._leftover_deadline = NEVER
         self._update_deadline()
 
-    # ---- the connection's receive window
+    # ---- the receive windows
 
     def _top_up(self) -> None:
         """Give the peer connection window for what has arrived, as far as the unread bytes allow.
@@ -300,10 +300,18 @@ class ConnectionState:
         """
         target = min(self._full_window, self._max_unread - self._unread)
         missing = target - self._receive_window
-        if missing * WINDOW_STEPS >= target and missing >= 1024 and not self._is_over:
+        if missing * _WINDOW_STEPS >= target and missing >= 1024 and not self._is_over:
             self._receive_window += missing
             self._frames.append(window_update(0, missing))
             self._restart_read_timeout()
+
+    def _top_up_stream(self, stream: Stream) -> None:
+        """Give the peer window on a stream for what its application has taken, in steps as above."""
+        window = self._parameters.initial_stream_window_size
+        missing = window - stream.unread - stream.receive_window
+        if missing * _WINDOW_STEPS >= window and missing > 0:
+            stream.receive_window += missing
+            self._frames.append(window_update(stream.id, missing))
 
     def _restart_read_timeout(self) -> None:
         """The peer may not have been able to send before."""

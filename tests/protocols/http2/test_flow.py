@@ -154,6 +154,25 @@ def test_a_small_window_counts_only_when_acknowledged(connect: Any) -> None:
     peer.expect_stream_error(3, FLOW_CONTROL)
 
 
+def test_what_was_taken_before_a_small_window_was_acknowledged_is_given_back(connect: Any) -> None:
+    """The peer counts all that it has sent against the small window: without more it could never send again."""
+    peer = connect(initial_stream_window_size=1000)
+    peer.engine = type(peer.engine)(peer.engine._parameters, peer.defaults, peer.now, secure=False)
+    peer.send_bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    peer.send(SettingsFrame(0, settings={}))
+    peer.encoder = type(peer.encoder)()
+    peer.post(1)
+    peer.data(1, b"x" * FRAME)
+    peer.engine.consume(1, FRAME - 100, peer.now)
+    given = updates(peer).get(1, 0)
+    peer.send(SettingsFrame(0, flags=["ACK"]))
+    given += updates(peer).get(1, 0)
+    assert 1000 - FRAME + given == 900
+    peer.engine.consume(1, 100, peer.now)
+    peer.data(1, b"x" * 900)
+    peer.expect_alive()
+
+
 def test_padding_is_given_back(connect: Any) -> None:
     peer = connect(initial_stream_window_size=65535)
     peer.post(1)
