@@ -154,8 +154,8 @@ def test_a_small_window_counts_only_when_acknowledged(connect: Any) -> None:
     peer.expect_stream_error(3, FLOW_CONTROL)
 
 
-def test_what_was_taken_before_a_small_window_was_acknowledged_is_given_back(connect: Any) -> None:
-    """The peer counts all that it has sent against the small window: without more it could never send again."""
+def with_small_window(connect: Any) -> Any:
+    """A peer that has sent 16 KB before it acknowledges a stream window of 1,000."""
     peer = connect(initial_stream_window_size=1000)
     peer.engine = type(peer.engine)(peer.engine._parameters, peer.defaults, peer.now, secure=False)
     peer.send_bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -163,6 +163,12 @@ def test_what_was_taken_before_a_small_window_was_acknowledged_is_given_back(con
     peer.encoder = type(peer.encoder)()
     peer.post(1)
     peer.data(1, b"x" * FRAME)
+    return peer
+
+
+def test_what_was_taken_before_a_small_window_was_acknowledged_is_given_back(connect: Any) -> None:
+    """The peer counts all that it has sent against the small window: without more it could never send again."""
+    peer = with_small_window(connect)
     peer.engine.consume(1, FRAME - 100, peer.now)
     given = updates(peer).get(1, 0)
     peer.send(SettingsFrame(0, flags=["ACK"]))
@@ -171,6 +177,16 @@ def test_what_was_taken_before_a_small_window_was_acknowledged_is_given_back(con
     peer.engine.consume(1, 100, peer.now)
     peer.data(1, b"x" * 900)
     peer.expect_alive()
+
+
+def test_the_end_needs_no_window(connect: Any) -> None:
+    """RFC 9113 §6.9: an empty frame with END_STREAM may come whatever the window, which may be below zero."""
+    peer = with_small_window(connect)
+    peer.send(SettingsFrame(0, flags=["ACK"]))
+    peer.data(1, b"", end=True)
+    peer.expect_alive()
+    (last,) = [event for event in peer.events() if isinstance(event, Data)][-1:]
+    assert last.end_stream
 
 
 def test_padding_is_given_back(connect: Any) -> None:
