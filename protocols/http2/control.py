@@ -210,8 +210,10 @@ class ControlFrames(SendingSide):
         if not stream_id:
             if not increment:
                 raise ConnectionFault(PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+            if self._send_window <= 0:  # what waits for it has no more to wait for
+                for waiting in self._scheduler.ready.values():
+                    waiting.stalled_at = None
             self._send_window += increment
-            self._window_empty_at = None
             if self._send_window > MAX_WINDOW:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "the connection's window exceeds 2^31-1")
             return

@@ -244,9 +244,7 @@ class HTTP2Engine(ReceivingSide):
         self._stall_deadline = NEVER
         for stream in list(self._streams.values()):
             since = stream.stalled_at
-            if stream.buffered and since is None:
-                since = self._window_empty_at
-            if since is None or not stream.buffered:
+            if since is None:
                 continue
             if since + timeout <= now:
                 self._frames.append(rst_stream(stream.id, CANCEL))

@@ -170,7 +170,7 @@ class ReceivingSide(ControlFrames):
             self._on_unwanted_data(stream_id, stream, size)
             return
         stream.receive_window -= size
-        if stream.receive_window < 0 and size:  # it may have become negative, and nothing needs no window (§6.9)
+        if stream.receive_window < 0 and size:  # an empty frame needs none (§6.9)
             self._top_up()
             raise StreamFault(stream_id, FLOW_CONTROL_ERROR, "more DATA than the stream's window")
         if flags & PADDED:

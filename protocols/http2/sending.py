@@ -389,10 +389,9 @@ class SendingSide(ConnectionState):
                 self._scheduler.remove(stream)
                 if stream.is_ended:
                     self._frame_end(stream)
-        if not self._scheduler.ready:
-            self._window_empty_at = None
-        elif self._window_empty_at is None:
-            self._window_empty_at = self._now
+            elif stream.stalled_at is None:
+                stream.stalled_at = self._now
+        if self._scheduler.ready:
             self._watch_stalls()
 
     def _stalled(self, stream: Stream) -> None:

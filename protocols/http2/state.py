@@ -65,7 +65,6 @@ class ConnectionState:
         "_streams",
         "_unread",
         "_unsent",
-        "_window_empty_at",
         "closing",
         "deadline",
         "events",
@@ -109,8 +108,6 @@ class ConnectionState:
         self._max_unread = max(parameters.max_unread_size, self._full_window)
         self._unread: int = 0
         self._unsent: int = 0
-        #: Since when the connection's send window holds data back.
-        self._window_empty_at: float | None = None
         self._resets = Allowance(parameters.max_resets, now)
         self._controls = Allowance(parameters.max_control_frames, now)
         self._idle_deadline = now + parameters.keep_alive_timeout
@@ -181,24 +178,18 @@ class ConnectionState:
             self._idle_deadline = self._now + self._parameters.keep_alive_timeout
             self._update_deadline()
 
-    def _give_up(self, stream: Stream) -> None:
-        """A stream ends with what it still has to send."""
-        self._drop(stream)
-        if not self._scheduler.ready:
-            self._window_empty_at = None
-
     def _abort_stream(self, stream: Stream, code: int) -> None:
         """Reset a stream from our side."""
         self._frames.append(rst_stream(stream.id, code))
         self._remember_reset(stream.id)
-        self._give_up(stream)
+        self._drop(stream)
 
     def _lose_stream(self, stream: Stream) -> None:
         """The exchange of this stream has lost its peer, and may go on for a while unless it has given its answer."""
         self.events.append(StreamClosed(stream.id))
         if stream.is_running and not stream.is_ended:
             self._abandoned[stream.id] = self._now
-        self._give_up(stream)
+        self._drop(stream)
 
     def _remember_reset(self, stream_id: int) -> None:
         remembered = self._reset_by_us

@@ -240,6 +240,26 @@ def test_so_is_one_that_waits_for_the_connection_window(connect: Any) -> None:
     assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [1]
 
 
+def test_each_has_its_own_time_to_wait_for_the_connection_window(connect: Any) -> None:
+    """The reset of the first gives back what the peer holds of it: the second can go on then."""
+    peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 10**6}, write_timeout=60.0)
+    peer.get(1)
+    peer.get(3)
+    peer.respond(1, b"x" * 100000)
+    peer.frames()
+    peer.wait(59)
+    peer.respond(3, b"y" * 100000)
+    peer.frames()
+    peer.wait(2)
+    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [1]
+    peer.send(WindowUpdateFrame(0, window_increment=65535))
+    assert len(peer.body(3, peer.frames())) == 65535
+    peer.wait(59)
+    assert peer.of_type(RstStreamFrame) == []
+    peer.wait(2)
+    assert [frame.stream_id for frame in peer.of_type(RstStreamFrame)] == [3]
+
+
 @pytest.mark.parametrize(
     "window",
     [
