@@ -313,6 +313,8 @@ class HTTP2Engine(ReceivingSide):
 
         (httpx reads nothing while it is idle, and would fail the request that finds the first GOAWAY alone.)
         """
+        # First, for the h2 library takes no RST_STREAM after a GOAWAY, and loses the answer that came with it.
+        self._stop_all_leftovers()
         if self._is_stopping:
             self._announce_drain()
         else:

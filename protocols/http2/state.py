@@ -235,6 +235,10 @@ class ConnectionState:
         self._frames.append(rst_stream(stream_id, NO_ERROR))
         self._remember_reset(stream_id)
 
+    def _stop_all_leftovers(self) -> None:
+        for stream_id in list(self._leftovers):
+            self._stop_leftover(stream_id)
+
     def _stop_leftovers(self, now: float) -> None:
         """Stop those that have had their time; look again when the next one has."""
         self._leftover_deadline = NEVER
@@ -251,8 +255,7 @@ class ConnectionState:
     def _close(self) -> None:
         """Nothing is open: say goodbye, unless the final GOAWAY has been sent already."""
         if not self._is_over:
-            for stream_id in list(self._leftovers):
-                self._stop_leftover(stream_id)
+            self._stop_all_leftovers()
             is_said = self._drain_limit is not None
             self._end(b"" if is_said else goaway(self._last_served(), NO_ERROR), Closing.AFTER_FLUSH)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
+from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
 NO_ERROR, PROTOCOL, FLOW_CONTROL, STREAM_CLOSED = 0, 1, 3, 5
 #: hyperframe does not write what must not be.
@@ -96,6 +96,19 @@ def test_the_end_of_the_connection_stops_what_was_answered_early(peer: Any) -> N
     reset, goaway = peer.frames()
     assert (reset.stream_id, reset.error_code) == (1, NO_ERROR)
     assert (goaway.last_stream_id, goaway.error_code) == (1, NO_ERROR)
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_it_is_stopped_before_the_end_is_announced(is_stopping: bool, connect: Any) -> None:
+    """h2's client takes nothing behind a GOAWAY, and httpx fails a request whose answer came in the same read."""
+    peer = connect(keep_alive_max_requests=0 if is_stopping else 1)
+    peer.post(1)
+    if is_stopping:
+        peer.engine.drain(peer.now, False)
+    peer.respond(1, b"enough", 413)
+    kinds = [type(frame) for frame in peer.frames()]
+    assert kinds[:3] == [HeadersFrame, DataFrame, RstStreamFrame]
+    assert GoAwayFrame in kinds
 
 
 def test_a_client_may_give_up_what_was_answered_early(peer: Any) -> None:
