@@ -12,6 +12,9 @@ import socket
 import time
 from collections.abc import MutableMapping
 
+from ..config.binds import Bind, BindKind
+from ..config.errors import ConfigError, Mistake
+
 logger = logging.getLogger("hypercorn.error")
 
 FIRST_LISTEN_FD = 3
@@ -39,10 +42,10 @@ class Notifier:
     def from_environment(cls, environment: MutableMapping[str, str]) -> Notifier:
         """Take what systemd said from the environment, so that applications do not inherit it."""
         address = environment.pop("NOTIFY_SOCKET", None)
-        microseconds = environment.pop("WATCHDOG_USEC", "")
+        microseconds = _number(environment.pop("WATCHDOG_USEC", ""))
         owner = environment.pop("WATCHDOG_PID", "")
-        is_ours = owner in ("", str(os.getpid())) and microseconds.isdigit() and int(microseconds) > 0
-        return cls(address, int(microseconds) / 1_000_000 if is_ours else None)
+        is_ours = owner in ("", str(os.getpid())) and microseconds is not None
+        return cls(address or None, microseconds / 1_000_000 if microseconds and is_ours else None)
 
     def ready(self, status: str) -> None:
         """The service serves, at first or again."""
@@ -87,11 +90,36 @@ class Notifier:
         return None
 
 
-def passed_descriptors(environment: MutableMapping[str, str]) -> list[int]:
-    """The descriptors of the sockets that were passed to this process; taken from the environment."""
+def passed_sockets(environment: MutableMapping[str, str]) -> tuple[Bind, ...]:
+    """The sockets that were passed to this process, as binds; what is said of them is taken from the environment.
+
+    Raises:
+        ConfigError: their number is none, or is larger than that of open descriptors.
+    """
     owner = environment.pop("LISTEN_PID", "")
-    count = environment.pop("LISTEN_FDS", "")
+    given = environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
-    if owner != str(os.getpid()) or not count.isdigit():
-        return []
-    return list(range(FIRST_LISTEN_FD, FIRST_LISTEN_FD + int(count)))
+    if owner != str(os.getpid()) or not given:
+        return ()
+    count = _number(given)
+    if count is None:
+        raise ConfigError([Mistake("$LISTEN_FDS", f"the number of passed sockets is wanted, not {given!r}")])
+    # One by one: a number that is too large is not even counted to.
+    return tuple(_passed(FIRST_LISTEN_FD + index, count) for index in range(count))
+
+
+def _passed(descriptor: int, count: int) -> Bind:
+    try:
+        os.fstat(descriptor)
+    except (OSError, OverflowError):
+        text = (
+            f"it says that sockets were passed, {count} from descriptor {FIRST_LISTEN_FD} on, but descriptor "
+            f"{descriptor} is not open; unset it, or have whoever starts this pass them"
+        )
+        raise ConfigError([Mistake("$LISTEN_FDS", text)]) from None
+    return Bind(f"fd://{descriptor} of $LISTEN_FDS", BindKind.DESCRIPTOR, fd=descriptor)
+
+
+def _number(text: str) -> int | None:
+    """A number as systemd writes it, which has at most 64 bits; None if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None

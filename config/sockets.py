@@ -401,13 +401,16 @@ def _is_answered(path: str) -> bool:
 
 def _adopt(bind: Bind, settings: SocketSettings) -> socket.socket:
     sock = socket.socket(fileno=bind.fd)
-    actual = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-    if actual != settings.kind:
+    try:
+        actual = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        if actual != settings.kind:
+            raise SocketTypeError(settings.kind, actual, bind)
+        # V6ONLY cannot be changed any more, and is its opener's affair.
+        _set_options(sock, socket.AF_INET if sock.family == socket.AF_INET6 else sock.family, settings.kind)
+        return _listening(sock, settings)
+    except BaseException:
         sock.detach()  # it is not ours to close
-        raise SocketTypeError(settings.kind, actual, bind)
-    # V6ONLY cannot be changed any more, and is its opener's affair.
-    _set_options(sock, socket.AF_INET if sock.family == socket.AF_INET6 else sock.family, settings.kind)
-    return _listening(sock, settings)
+        raise
 
 
 def _explain(bind: Bind, error: OSError) -> str:
@@ -427,4 +430,6 @@ def _explain(bind: Bind, error: OSError) -> str:
     }
     if "AF_UNIX path too long" in str(error):
         return "the path is too long for a Unix socket; choose a shorter one"
+    if error.errno == errno.EINVAL and bind.kind is BindKind.DESCRIPTOR:
+        return "the descriptor is a connection, not a listening socket; in a socket unit of systemd, say Accept=no"
     return advice.get(error.errno or 0, str(error))

@@ -21,8 +21,8 @@ from .arbiter.banner import banner
 from .arbiter.child import Child
 from .arbiter.listeners import ListenerTable
 from .arbiter.master import Master, Service
-from .arbiter.notify import Notifier, passed_descriptors
-from .config.binds import Bind, parse_bind
+from .arbiter.notify import Notifier, passed_sockets
+from .config.binds import Bind
 from .config.config import Config
 from .config.errors import ConfigError
 from .config.settings import Settings
@@ -63,8 +63,8 @@ def run(config: Config) -> int:
 
 def run_to_the_end(config: Config) -> int:
     """As `run`, for a process that does nothing else afterwards: no signal takes this status from it any more."""
-    passed = tuple(parse_bind(f"fd://{descriptor}") for descriptor in passed_descriptors(os.environ))
     try:
+        passed = passed_sockets(os.environ)
         settings = _settings(config, passed)
         enter(config, settings)
     except ConfigError as error:

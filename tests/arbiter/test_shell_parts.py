@@ -19,11 +19,11 @@ from hypercorn.arbiter.banner import banner, name_of
 from hypercorn.arbiter.channel import open_line
 from hypercorn.arbiter.child import Child
 from hypercorn.arbiter.listeners import ListenerTable
-from hypercorn.arbiter.notify import Notifier, passed_descriptors
+from hypercorn.arbiter.notify import Notifier, passed_sockets
 from hypercorn.arbiter.scoreboard import Scoreboard
 from hypercorn.arbiter.wakeup import wake_up
 from hypercorn.arbiter.watcher import Watch
-from hypercorn.config import Config
+from hypercorn.config import Config, ConfigError
 from hypercorn.config.settings import Settings
 from hypercorn.config.sockets import BindError, socket_url
 from hypercorn.config.supervision import Drain, Draining, DrainReason, Failed, Failure, Ready, Retire
@@ -255,12 +255,42 @@ class TestNotify:
         endless.ping()
         endless.status("text")
 
-    def test_passed_sockets(self) -> None:
-        environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
-        assert passed_descriptors(environment) == [3, 4]
+    @pytest.mark.parametrize("usec", ["", "0", "-1", "soon", "²", "9" * 5000])
+    def test_a_watchdog_that_is_no_time(self, usec: str) -> None:
+        environment = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": usec}
+        assert Notifier.from_environment(environment).ping_seconds is None
+
+    def test_an_address_that_is_none(self, caplog: pytest.LogCaptureFixture) -> None:
+        Notifier.from_environment({"NOTIFY_SOCKET": ""}).ready("text")
+        assert not caplog.messages
+
+
+def listen_fds(count: str) -> dict[str, str]:
+    return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}
+
+
+class TestPassedSockets:
+    def test_they_are_binds_and_the_environment_is_taken(self, tmp_path: Path) -> None:
+        environment = {**listen_fds("2"), "LISTEN_FDNAMES": "a:b"}
+        spare = [os.open(tmp_path, os.O_RDONLY) for _ in range(5)]  # so that 3 and 4 are open
+        assert [bind.fd for bind in passed_sockets(environment)] == [3, 4]
+        for descriptor in spare:
+            os.close(descriptor)
         assert environment == {}
-        assert passed_descriptors({"LISTEN_PID": "1", "LISTEN_FDS": "2"}) == []
-        assert passed_descriptors({}) == []
+
+    def test_those_of_another_process_are_not_ours(self) -> None:
+        assert passed_sockets({"LISTEN_PID": "1", "LISTEN_FDS": "2"}) == ()
+        assert passed_sockets({}) == passed_sockets(listen_fds("")) == passed_sockets(listen_fds("0")) == ()
+
+    @pytest.mark.parametrize("count", ["-1", "two", "²", "1.0", "9" * 5000])
+    def test_what_is_no_number(self, count: str) -> None:
+        with pytest.raises(ConfigError, match=r"^\$LISTEN_FDS: the number of passed sockets is wanted, not "):
+            passed_sockets(listen_fds(count))
+
+    @pytest.mark.parametrize("count", ["1000000", "9" * 20])
+    def test_more_than_are_open(self, count: str) -> None:
+        with pytest.raises(ConfigError, match=r"^\$LISTEN_FDS: .* but descriptor \d+ is not open; unset it"):
+            passed_sockets(listen_fds(count))
 
 
 class TestWatch:

@@ -103,6 +103,39 @@ def test_socket_activation(start: Start, workers: str) -> None:
         assert arbiter.ends() == 0
 
 
+def passing(count: str, before: str) -> list[str]:
+    """The command, in an environment that says that so many sockets are passed, after this statement."""
+    shim = (
+        f"import os, socket, sys\n{before}\n"
+        f"os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS={count!r})\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'hypercorn', *sys.argv[1:]])\n"
+    )
+    return [sys.executable, "-c", shim]
+
+
+@pytest.mark.parametrize("count", ["two", "-1", "²", "1000000"])
+def test_a_number_of_passed_sockets_that_is_none(start: Start, count: str) -> None:
+    arbiter = start("-w", "1", command=passing(count, "os.closerange(3, 100)"))
+    assert arbiter.ends() == 2
+    arbiter.wait_for(r"^hypercorn: \$LISTEN_FDS: ")
+    assert len(arbiter.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        ("os.open(os.devnull, os.O_RDONLY)", "the descriptor is no socket"),
+        ("socket.socket(type=socket.SOCK_DGRAM).detach()", "a SOCK_STREAM socket is wanted"),
+        ("socket.socketpair()[0].detach()", "a connection, not a listening socket; .* say Accept=no"),
+    ],
+)
+def test_a_passed_descriptor_that_is_no_listening_socket(start: Start, made: str, reason: str) -> None:
+    arbiter = start("-w", "1", command=passing("1", f"os.dup2({made}, 99); os.dup2(99, 3)"))
+    assert arbiter.ends() == 1
+    arbiter.wait_for(rf"^hypercorn: cannot bind fd://3 of \$LISTEN_FDS: .*{reason}")
+    assert len(arbiter.log) == 1
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 @pytest.mark.parametrize("name", ["hypercorn.service", "hypercorn.socket"])
 def test_the_unit_files_are_accepted(name: str) -> None:
