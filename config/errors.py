@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,3 +37,19 @@ class TLSConfigError(ValueError):
     def __init__(self, text: str, setting: str = "") -> None:
         super().__init__(text)
         self.setting = setting
+
+
+def complain(sentence: str) -> None:
+    """Tell whoever started the command, on standard error.
+
+    What takes nothing, a full disk or a closed pipe, must not change the exit status: so nothing is left in a buffer that
+    would be written, and fail again, when the interpreter ends.
+    """
+    line = f"hypercorn: {sentence}\n"
+    try:
+        descriptor = sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):  # a program's own stream
+        print(line, end="", file=sys.stderr)
+        return
+    with contextlib.suppress(OSError):
+        os.write(descriptor, line.encode(errors="backslashreplace"))

@@ -10,6 +10,7 @@ from collections.abc import Generator
 
 from .config import Config, ConfigError, Mistake, Settings, without_effect
 from .config.commandline import Invocation, parse
+from .config.errors import complain
 from .config.printing import configuration_table
 from .config.sources import load, load_file
 from .config.supervision import ExitStatus
@@ -45,12 +46,12 @@ def main(sys_args: list[str] | None = None) -> int:
             return _check_application(settings)
     except ConfigError as error:
         for mistake in error.mistakes:
-            print(f"hypercorn: {mistake}", file=sys.stderr)
+            complain(str(mistake))
         raise SystemExit(ExitStatus.WRONG_USAGE) from None
     if invocation.print_config:
         return 0
     for sentence in without_effect(settings):
-        print(f"hypercorn: warning: {sentence}", file=sys.stderr)
+        complain(f"warning: {sentence}")
     return run(config)
 
 
@@ -125,12 +126,12 @@ def _check_application(settings: Settings) -> int:
         load_application(settings)
         check_logger_class(settings)
     except LogConfigurationError as error:
-        print(f"hypercorn: {error}", file=sys.stderr)
+        complain(str(error))
         return ExitStatus.WRONG_USAGE
     except ApplicationError as error:
-        print(f"hypercorn: {error.report()}", file=sys.stderr)
+        complain(error.report())
         return ExitStatus.NO_APPLICATION
-    print("hypercorn: the configuration is usable and the application can be loaded", file=sys.stderr)
+    complain("the configuration is usable and the application can be loaded")
     return 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from .arbiter.master import Master, Service
 from .arbiter.notify import Notifier, passed_sockets
 from .config.binds import Bind
 from .config.config import Config
-from .config.errors import ConfigError
+from .config.errors import ConfigError, complain
 from .config.settings import Settings
 from .config.sockets import BindError, Listener
 from .config.supervision import ExitStatus
@@ -283,7 +282,7 @@ def _stopped(status: int, reason: str) -> int:
 
 def _fail(status: int, reason: str) -> int:
     for line in reason.splitlines():
-        print(f"hypercorn: {line}", file=sys.stderr)
+        complain(line)
     return status
 
 

@@ -336,6 +336,23 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     assert done.stderr == "hypercorn: standard output cannot be written: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ("--no-such-option", 2),
+        ("--check-config bad:app", 4),
+        ("--check-config good:app", 0),
+        ("--quic-bind 127.0.0.1:0 --check-config good:app", 0),
+        ("-b fd://99 good:app", 1),
+    ],
+)
+def test_standard_error_that_takes_nothing_changes_no_status(
+    command: Command, tmp_path: Path, arguments: str, status: int
+) -> None:
+    assert shell(f'"$1" -m hypercorn {arguments} 2>/dev/full', tmp_path).returncode == status
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams(closed: str, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
