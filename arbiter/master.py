@@ -6,7 +6,6 @@ single thread; between events it sleeps until the plan's earliest deadline.
 
 from __future__ import annotations
 
-import errno
 import logging
 import select
 import signal
@@ -18,6 +17,7 @@ from typing import Any
 
 from setproctitle import setproctitle
 
+from ..config.limits import refusal
 from ..config.options_serving import MOST_WORKERS
 from ..config.settings import Settings
 from ..config.sockets import BindError, Listener
@@ -44,11 +44,6 @@ FIXED = ("daemon", "pid_path", "proc_name", "chdir", "preload_app", "use_reloade
 
 #: Seconds. poll(2) takes no more than 2^31 milliseconds, and a timeout of the settings may be longer.
 LONGEST_SLEEP = 86400.0
-#: What an operator can do when the system refuses a worker.
-_ADVICE = {
-    errno.EMFILE: "; raise the limit of open files (ulimit -n, LimitNOFILE=) or start fewer workers",
-    errno.EAGAIN: "; raise the limit of processes (ulimit -u, TasksMax=) or start fewer workers",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +309,7 @@ class Master:
             pid = self._workforce.start(command, work)
         except OSError as error:
             # As if it had said so itself: the plan logs it, and why nothing serves if no worker can be made.
-            reason = (
-                f"a process cannot be forked: {error.strerror or error}{_ADVICE.get(error.errno or 0, '')}"
-            )
+            reason = f"a process cannot be forked: {refusal(error)}"
             self._events.append(m.Said(command.worker, Failed(Failure.STARTUP, reason)))
             self._events.append(m.Exited(command.worker, status=ExitStatus.FAILED))
         else:
@@ -337,7 +330,11 @@ class Master:
                 self._service.listeners.keep_only(())
 
             title = f"hypercorn: watcher [{name_of(self._current)}]"
-            self._watching = Watching(Watch.from_settings(self._current), title, let_go)
+            try:
+                self._watching = Watching(Watch.from_settings(self._current), title, let_go)
+            except OSError as error:
+                reason = f"files cannot be watched, as --reload wants it: {refusal(error)}"
+                self._exit = m.Exit(ExitStatus.FAILED, reason)
 
     def _clean_up(self) -> None:
         self._workforce.close()

@@ -25,6 +25,9 @@ class Watching:
 
     Attributes:
         reader: a descriptor to watch: `changes` has something when it is readable; None once the process has ended.
+
+    Raises:
+        OSError: no process or descriptor is left.
     """
 
     def __init__(self, watch: watcher.Watch, title: str, let_go: Callable[[], None]) -> None:
@@ -38,8 +41,13 @@ class Watching:
             setproctitle(title)
             return watcher.run(watch, writer, arbiter)
 
-        self._pid = process.fork(run)
-        os.close(writer)
+        try:
+            self._pid = process.fork(run)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
         self.reader: int | None = reader
         self._rest = b""
         self._is_begun = False

@@ -24,6 +24,7 @@ from .arbiter.notify import Notifier, passed_sockets
 from .config.binds import Bind
 from .config.config import Config
 from .config.errors import ConfigError, complain
+from .config.limits import find_descriptors, refusal
 from .config.settings import Settings
 from .config.sockets import BindError, Listener
 from .config.supervision import ExitStatus
@@ -121,6 +122,10 @@ def _serve(
         return _fail(ExitStatus.WRONG_USAGE, _with_source(error, config))
     except (BindError, pidfile.PIDFileError) as error:
         return _fail(ExitStatus.FAILED, str(error))
+    try:
+        find_descriptors()
+    except OSError as error:
+        return _fail(ExitStatus.FAILED, f"too little is left to serve with: {refusal(error)}")
     for line in banner(settings, listeners.urls(settings)):
         logger.info("%s", line)
     notifier = Notifier.from_environment(os.environ)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+COMMAND = [sys.executable, "-m", "hypercorn"]
 
 Start = Callable[..., Any]
 
@@ -126,9 +131,51 @@ def test_the_traceback_of_a_lifespan_that_fails_is_the_applications(start: Start
     assert arbiter.text().count("  File ") == 1
 
 
+def limited(descriptors: int) -> list[str]:
+    return ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *COMMAND]
+
+
+@pytest.mark.parametrize("descriptors", [6, 8, 10, 14])
+@pytest.mark.parametrize("arguments", [["-w", "0"], ["-w", "1"], ["-w", "2", "--reload"]])
+def test_too_few_descriptors_to_serve_with(start: Start, descriptors: int, arguments: list[str]) -> None:
+    arbiter = start(*arguments, command=limited(descriptors))
+    assert arbiter.ends() == 1
+    arbiter.wait_for(
+        "^hypercorn: .*Too many open files; raise the limit of open files|^hypercorn: cannot bind"
+    )
+    assert "Traceback" not in arbiter.text()
+
+
+@pytest.mark.parametrize("worker_class", ["asyncio", "uvloop", "trio"])
+@pytest.mark.parametrize("arguments", [["-w", "0"], ["-w", "1"], ["-w", "1", "--reload"]])
+def test_just_enough_descriptors_to_serve_with(start: Start, arguments: list[str], worker_class: str) -> None:
+    arbiter = start(*arguments, "-k", worker_class, command=limited(17))
+    assert arbiter.get()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+    assert "Traceback" not in arbiter.text()
+
+
+def refused(call: str, error: str) -> list[str]:
+    """The command, to which the system answers each such call with this error."""
+    traced = ["strace", "-D", "-f", "-o", os.devnull, f"--trace={call}", f"--inject={call}:error={error}"]
+    if shutil.which("strace") is None or subprocess.run([*traced, "true"], check=False).returncode:
+        pytest.skip("needs strace, and to be allowed to use it")
+    return [*traced, *COMMAND]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"), [("EAGAIN", "raise the limit of processes"), ("ENOMEM", "allow more memory")]
+)
+def test_a_watcher_that_the_system_refuses(start: Start, error: str, advice: str) -> None:
+    arbiter = start("-w", "1", "--reload", command=refused("clone,clone3,fork,vfork", error))
+    assert arbiter.ends() == 1
+    arbiter.wait_for(f"^hypercorn: files cannot be watched, as --reload wants it: .*; {advice}")
+    assert "Traceback" not in arbiter.text()
+
+
 def test_workers_that_the_system_refuses(start: Start) -> None:
-    limited = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", sys.executable, "-m", "hypercorn"]
-    arbiter = start("-w", "12", command=limited)
+    arbiter = start("-w", "12", command=limited(40))
     arbiter.wait_for(
         r"Worker \d+ could not start: a process cannot be forked: Too many open files; raise the limit"
     )
