@@ -357,6 +357,12 @@ def _is_named(sock: socket.socket, bind: Bind) -> bool:
 
 def _bind_file(sock: socket.socket, path: str, settings: SocketSettings) -> None:
     remove_socket_file(path)
+    if os.path.islink(path):  # to the system the name is taken, although there is nothing
+        raise BindError(
+            f"cannot bind unix:{path}: it is a symbolic link to {os.readlink(path)}, which does not exist; "
+            "remove it or choose another path",
+            errno.EEXIST,
+        )
     with _umask(settings.umask):
         sock.bind(path)
     if settings.user is not None or settings.group is not None:
@@ -423,6 +429,8 @@ def _explain(bind: Bind, error: OSError) -> str:
         errno.EADDRNOTAVAIL: "no interface of this machine has that address; choose one that exists, or 0.0.0.0",
         errno.EAFNOSUPPORT: "the system does not support such addresses; choose another",
         errno.ENOENT: "the directory does not exist; make it",
+        errno.ENOTDIR: "what stands before the last / is no directory; correct the path",
+        errno.EROFS: "the file system is read-only; choose a directory that can be written to",
         errno.EEXIST: "the file exists and is no socket; remove it or choose another path",
         errno.EBADF: "there is no such descriptor; was it passed by whoever started this?",
         errno.ENOTSOCK: "the descriptor is no socket",
@@ -432,4 +440,6 @@ def _explain(bind: Bind, error: OSError) -> str:
         return "the path is too long for a Unix socket; choose a shorter one"
     if error.errno == errno.EINVAL and bind.kind is BindKind.DESCRIPTOR:
         return "the descriptor is a connection, not a listening socket; in a socket unit of systemd, say Accept=no"
+    if error.errno == errno.EINVAL and bind.host.lower().startswith("fe80:"):
+        return "such an address exists once for each interface; name one, as in [fe80::1%eth0]:8000"
     return advice.get(error.errno or 0, str(error))

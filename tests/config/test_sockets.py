@@ -195,6 +195,12 @@ def test_an_address_that_no_interface_has(opened: Open) -> None:
         opened("203.0.113.77:0")
 
 
+@needs_ipv6
+def test_an_address_that_each_interface_has(opened: Open) -> None:
+    with pytest.raises(BindError, match=r"once for each interface; name one, as in \[fe80::1%eth0\]:8000"):
+        opened("[fe80::1]:0")
+
+
 def test_a_name_that_nobody_knows(opened: Open) -> None:
     with pytest.raises(
         BindError, match=r"^cannot bind nobody\.invalid:0: the host name 'nobody.invalid' cannot be"
@@ -274,10 +280,23 @@ def test_a_file_in_the_way_stays(opened: Open, tmp_path: Path) -> None:
     assert (tmp_path / "s").read_text() == "precious"
 
 
+def test_a_link_that_leads_nowhere_is_not_called_in_use(opened: Open, tmp_path: Path) -> None:
+    (tmp_path / "s").symlink_to("gone")
+    with pytest.raises(BindError, match="it is a symbolic link to gone, which does not exist; remove it"):
+        opened(f"unix:{tmp_path}/s")
+    assert (tmp_path / "s").is_symlink()
+
+
 @pytest.mark.parametrize(
-    ("path", "reason"), [("none/s", "the directory does not exist"), ("x" * 120, "too long")]
+    ("path", "reason"),
+    [
+        ("none/s", "the directory does not exist"),
+        ("file/s", "what stands before the last / is no directory"),
+        ("x" * 120, "too long"),
+    ],
 )
 def test_a_unix_path_that_cannot_be(opened: Open, tmp_path: Path, path: str, reason: str) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(BindError, match=reason):
         opened(f"unix:{tmp_path}/{path}")
 
