@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
+from typing import TextIO
 
 
 class PIDFileError(Exception):
@@ -22,9 +24,7 @@ def write(path: str) -> None:
         raise PIDFileError(
             f"cannot write the PID file {path}: it exists and is no regular file; choose another"
         )
-    owner = read(path)
-    if owner is not None and owner != os.getpid() and _is_alive(owner):
-        raise PIDFileError(f"{path} names process {owner}, which is running; stop it or choose another file")
+    _refuse_if_alive(read(path), path)
     directory = os.path.dirname(os.path.abspath(path))
     try:
         descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=".pid-")
@@ -34,11 +34,53 @@ def write(path: str) -> None:
         with open(descriptor, "w", encoding="ascii") as file:
             os.fchmod(file.fileno(), 0o644)
             file.write(f"{os.getpid()}\n")
-        os.rename(temporary, path)
+        _place(temporary, path)
     except OSError as error:
+        raise PIDFileError(f"cannot write the PID file {path}: {error.strerror}") from error
+    finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise PIDFileError(f"cannot write the PID file {path}: {error.strerror}") from error
+
+
+def _refuse_if_alive(owner: int | None, path: str) -> None:
+    if owner is not None and owner != os.getpid() and _is_alive(owner):
+        raise PIDFileError(f"{path} names process {owner}, which is running; stop it or choose another file")
+
+
+def _place(temporary: str, path: str) -> None:
+    """Give the file its name. Of several arbiters that do so at the same moment one succeeds."""
+    while not os.path.islink(path):
+        try:
+            os.link(temporary, path)
+            return
+        except FileExistsError:
+            pass
+        except OSError:  # not every file system has such links
+            break
+        try:
+            if _replaces(temporary, path):
+                return
+        except FileNotFoundError:  # another has removed it: once more
+            continue
+        except PermissionError:  # a lock wants it to be writable
+            break
+    os.rename(temporary, path)
+
+
+def _replaces(temporary: str, path: str) -> bool:
+    """Put the file in the place of one that names nobody, unless another has just done so."""
+    with open(path, "r+", encoding="ascii") as present:
+        try:
+            # Not flock: that is what `flock server.pid hypercorn` holds.
+            fcntl.lockf(present, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = f"{path} is being written by another process; stop it or choose another file"
+            raise PIDFileError(text) from None
+        _refuse_if_alive(_process_in(present), path)
+        if not os.path.samestat(os.fstat(present.fileno()), os.stat(path)):
+            return False
+        os.rename(temporary, path)
+        return True
 
 
 def remove(path: str) -> None:
@@ -52,8 +94,15 @@ def read(path: str) -> int | None:
     """The process that the file names, None if there is no such file or it names none."""
     try:
         with open(path, encoding="ascii") as file:
-            number = int(file.read(32))
-    except (OSError, ValueError):
+            return _process_in(file)
+    except OSError:
+        return None
+
+
+def _process_in(file: TextIO) -> int | None:
+    try:
+        number = int(file.read(32))
+    except ValueError:
         return None
     return number if number > 0 else None
 

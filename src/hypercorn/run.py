@@ -111,8 +111,8 @@ def _serve(
         logs.configure(settings)
         if settings.pid_path is not None:
             path = os.path.abspath(settings.pid_path)
+            stack.callback(pidfile.remove, path)  # before: a signal may end this as soon as it is written
             pidfile.write(path)
-            stack.callback(pidfile.remove, path)
         stack.callback(listeners.close_all)
         if settings.workers == 0:
             listeners.open(settings.replace(reuse_port=False), [1])

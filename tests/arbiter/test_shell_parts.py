@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -173,6 +174,32 @@ class TestPIDFile:
         path.write_text(stale)
         pidfile.write(str(path))
         assert pidfile.read(str(path)) == os.getpid()
+
+    def test_a_link_that_leads_nowhere_is_replaced(self, tmp_path: Path) -> None:
+        path = tmp_path / "server.pid"
+        path.symlink_to("gone")
+        pidfile.write(str(path))
+        assert path.read_text() == f"{os.getpid()}\n"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["server.pid"]
+
+    def test_one_that_another_is_writing(self, tmp_path: Path) -> None:
+        path = tmp_path / "server.pid"
+        path.touch()
+        locked, done = os.pipe(), os.pipe()
+        if (pid := os.fork()) == 0:
+            file = os.open(path, os.O_RDWR)
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            os.write(locked[1], b"1")
+            os.close(done[1])
+            os.read(done[0], 1)
+            os._exit(0)
+        os.read(locked[0], 1)
+        with pytest.raises(pidfile.PIDFileError, match="is being written by another process"):
+            pidfile.write(str(path))
+        for descriptor in (*locked, *done):
+            os.close(descriptor)
+        os.waitpid(pid, 0)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["server.pid"]
 
     @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
     def test_a_process_that_has_ended_and_nobody_has_collected(self, tmp_path: Path) -> None:

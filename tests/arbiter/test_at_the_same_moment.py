@@ -1,0 +1,59 @@
+"""Two arbiters that start at the same moment: what only one may have, one has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hypercorn.arbiter import pidfile
+
+PROCESSES, ROUNDS = 4, 30
+
+
+def successes(take: Callable[[], object]) -> int:
+    """How many of several processes that do it at once can `take`; they keep what they have until all have tried."""
+    begin, told, end = os.pipe(), os.pipe(), os.pipe()
+    pids: list[int] = []
+    for _ in range(PROCESSES):
+        if (pid := os.fork()) == 0:
+            os.close(begin[1])
+            os.close(end[1])
+            os.read(begin[0], 1)
+            taken = take()
+            os.write(told[1], b"1" if taken else b"0")
+            os.read(end[0], 1)
+            os._exit(0)
+        pids.append(pid)
+    os.close(begin[1])
+    words = b""
+    while len(words) < PROCESSES:
+        words += os.read(told[0], PROCESSES)
+    os.close(end[1])
+    for pid in pids:
+        os.waitpid(pid, 0)
+    for descriptor in (begin[0], *told, end[0]):
+        os.close(descriptor)
+    return words.count(b"1")
+
+
+@pytest.mark.parametrize("stale", ["", "4194305\n"])
+def test_one_has_the_pid_file(tmp_path: Path, stale: str) -> None:
+    path = tmp_path / "server.pid"
+
+    def take() -> bool:
+        try:
+            pidfile.write(str(path))
+        except pidfile.PIDFileError:
+            return False
+        return True
+
+    for _ in range(ROUNDS):
+        if stale:
+            path.write_text(stale)
+        assert successes(take) == 1
+        assert [entry.name for entry in tmp_path.iterdir()] == ["server.pid"]
+        assert pidfile.read(str(path)) not in (None, int(stale or 0))
+        path.unlink()
