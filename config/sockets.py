@@ -258,10 +258,11 @@ def _open_group(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if copies is None:
         return [_bound(family, address, settings, reuse_port=bool(ours))]
-    if address[1] and not ours:
-        _probe(family, address, settings)
-    group = [_bound(family, address, settings, reuse_port=True)]
+    # The first has the address to itself: joining somebody else's by SO_REUSEPORT would share his connections. Once it
+    # listens, nobody can have been as fast, and others of this user's may join it.
+    group = [_bound(family, address, settings, reuse_port=bool(ours))]
     try:
+        group[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         for _ in range(1, copies):
             group.append(_bound(family, group[0].getsockname(), settings, reuse_port=True))
     except BaseException:
@@ -278,13 +279,6 @@ def _has_address(sock: socket.socket, address: tuple[str | int, ...]) -> bool:
     name = sock.getsockname()
     # An IPv6 name has a flow label and a scope besides host and port.
     return bool(name == (*address, 0, 0)[: len(name)])
-
-
-def _probe(family: int, address: tuple[str | int, ...], settings: SocketSettings) -> None:
-    """Fail if somebody holds the address: joining him by SO_REUSEPORT would share his connections."""
-    with socket.socket(family, settings.kind) as sock:
-        _set_options(sock, family, settings.kind)
-        sock.bind(address)
 
 
 def _bound(

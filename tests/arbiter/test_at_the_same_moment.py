@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from hypercorn.arbiter import pidfile
+from hypercorn.config import BindError, parse_bind
+from hypercorn.config.sockets import open_bind, supports_reuse_port
 
 PROCESSES, ROUNDS = 4, 30
 
@@ -57,3 +59,19 @@ def test_one_has_the_pid_file(tmp_path: Path, stale: str) -> None:
         assert [entry.name for entry in tmp_path.iterdir()] == ["server.pid"]
         assert pidfile.read(str(path)) not in (None, int(stale or 0))
         path.unlink()
+
+
+@pytest.mark.parametrize("copies", [None, 2])
+def test_one_has_the_port(hold_port: Callable[[], int], copies: int | None) -> None:
+    bind = parse_bind(f"127.0.0.1:{hold_port()}")
+    if copies and not supports_reuse_port(bind):
+        pytest.skip("the kernel shares no connections between sockets")
+
+    def take() -> object:
+        try:
+            return open_bind(bind, copies=copies)
+        except BindError:
+            return None
+
+    for _ in range(ROUNDS):
+        assert successes(take) == 1
