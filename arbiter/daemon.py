@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+from types import FrameType
+from typing import NoReturn
 
+from ..config.errors import complain
 from ..config.settings import Settings
 from ..config.supervision import ExitStatus
+
+_PID_BYTES = 4
 
 
 class Daemon:
@@ -39,20 +45,39 @@ class Daemon:
 def detach() -> Daemon:
     """Become a daemon: only the new process returns. The caller's process exits as the daemon says.
 
+    Until then Ctrl-C, or whatever else asks the caller to stop, stops the daemon.
+
     Raises:
         OSError: the system refuses to fork.
     """
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
-        word = os.read(reader, 1)
-        os._exit(word[0] if word else ExitStatus.FAILED)
+        _wait(reader)
     os.close(reader)
     os.setsid()
     # Not the leader of its session, the daemon can never get a terminal again.
     if os.fork():
         os._exit(0)
+    os.write(writer, os.getpid().to_bytes(_PID_BYTES, "big"))
     return Daemon(writer)
+
+
+def _wait(reader: int) -> NoReturn:
+    """In the caller's process: exit as the daemon says."""
+    pid = int.from_bytes(os.read(reader, _PID_BYTES), "big")
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+    if pid:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+            signal.signal(number, pass_on)
+    word = os.read(reader, 1)
+    if pid and not word:
+        complain(f"the daemon (pid {pid}) has ended before it served, and could not say why")
+    os._exit(word[0] if word else ExitStatus.FAILED)
 
 
 def errorlog_file(settings: Settings) -> str | None:

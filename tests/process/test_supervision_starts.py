@@ -1,0 +1,48 @@
+"""How the command is started: what the caller of a daemon hears, and what whoever starts it leaves to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def gate(application: Path) -> Iterator[Callable[[], TextIO]]:
+    """Makes the application wait at its import; what it gives returns once it does, with what to close to let it go on."""
+    code = (application / "app.py").read_text()
+    (application / "app.py").write_text(f"open('gate').read()\n{code}")
+    os.mkfifo(application / "gate")
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(open(application / "gate", "w"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_caller_of_a_daemon_is_told_to_stop(
+    start: Start, gate: Callable[[], TextIO], number: signal.Signals
+) -> None:
+    """The fixture sees that the daemon is gone: it would hold standard error."""
+    caller = start("-D", "-w", "1", "-p", "server.pid", "--graceful-timeout", "0")
+    gate()
+    caller.signal(number)
+    caller.wait_for("Received SIGTERM")
+    assert caller.ends() == 0
+    caller.wait_for("Stopped")
+    assert "Traceback" not in caller.text()
+
+
+def test_the_caller_of_a_daemon_that_is_killed_says_so(start: Start, gate: Callable[[], TextIO]) -> None:
+    caller = start("-D", "-w", "1")
+    gate_of_worker = gate()
+    daemon = int(caller.wait_for(r"kill -TERM (\d+)")[1])
+    os.kill(daemon, signal.SIGKILL)
+    gate_of_worker.close()
+    assert caller.ends() == 1
+    caller.wait_for(rf"^hypercorn: the daemon \(pid {daemon}\) has ended before it served")
