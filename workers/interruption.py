@@ -32,11 +32,13 @@ class ToldToStop(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def signals_given_back() -> Generator[None]:
-    """Whatever is done to signals in this context, their present actions come back."""
+    """Whatever is done to signals in this context, their present actions come back, and which of them are blocked."""
     previous = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         for number, action in previous.items():
             if action is not None and signal.getsignal(number) is not action:
                 signal.signal(number, action)
@@ -50,6 +52,9 @@ def interrupt_when_told() -> None:
         signal.signal(signal.SIGHUP, _wait_for_service)
     for number in _STOP:
         signal.signal(number, _interrupt)
+    # A program that blocks signals leaves that to those that it starts: they could not be told to stop, nor would the
+    # arbiter hear that a worker has ended.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def is_hangup_ignored() -> bool:

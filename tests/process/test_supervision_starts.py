@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -46,3 +47,19 @@ def test_the_caller_of_a_daemon_that_is_killed_says_so(start: Start, gate: Calla
     gate_of_worker.close()
     assert caller.ends() == 1
     caller.wait_for(rf"^hypercorn: the daemon \(pid {daemon}\) has ended before it served")
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_blocked_signals_are_not_left_so(start: Start, workers: str) -> None:
+    shim = (
+        "import os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'hypercorn', *sys.argv[1:]])\n"
+    )
+    arbiter = start("-w", workers, command=[sys.executable, "-c", shim])
+    if workers != "0":
+        os.kill(int(arbiter.get()), signal.SIGKILL)
+        arbiter.wait_for("is ready", 2)
+    assert arbiter.get()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
