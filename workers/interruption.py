@@ -57,6 +57,16 @@ def interrupt_when_told() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+@contextlib.contextmanager
+def undisturbed() -> Generator[None]:
+    """What tells the process to stop waits for the end of this context: for what must be noted once it is done."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
 def is_hangup_ignored() -> bool:
     """Whether whoever started this process (nohup) wants it to outlive the terminal."""
     return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -36,6 +36,7 @@ from .workers.interruption import (
     ignore_when_told,
     interrupt_when_told,
     signals_given_back,
+    undisturbed,
 )
 from .workers.log_config import LogConfigurationError
 from .workers.supervision import Counter, Failure, Unsupervised
@@ -73,8 +74,8 @@ def run_to_the_end(config: Config) -> int:
         process = daemon.detach() if settings.daemon else None
     except OSError as error:
         return _fail(ExitStatus.FAILED, f"cannot go into the background: {error.strerror}")
-    interrupt_when_told()
     try:
+        interrupt_when_told()
         with ExitStack() as stack:
             stack.callback(ignore_when_told)
             status = _serve(config, settings, passed, (stack, process))
@@ -109,15 +110,8 @@ def _serve(
     listeners = ListenerTable()
     try:
         logs.configure(settings)
-        if settings.pid_path is not None:
-            path = os.path.abspath(settings.pid_path)
-            stack.callback(pidfile.remove, path)  # before: a signal may end this as soon as it is written
-            pidfile.write(path)
-        stack.callback(listeners.close_all)
-        if settings.workers == 0:
-            listeners.open(settings.replace(reuse_port=False), [1])
-        else:
-            listeners.open(settings, range(1, settings.workers + 1))
+        with undisturbed():  # or files could be left of which nobody knows yet that they are ours
+            _take_possession(settings, listeners, stack)
     except LogConfigurationError as error:
         return _fail(ExitStatus.WRONG_USAGE, _with_source(error, config))
     except (BindError, pidfile.PIDFileError) as error:
@@ -133,6 +127,19 @@ def _serve(
     if settings.workers == 0:
         return _serve_here(settings, listeners, notifier, on_start)
     return _serve_supervised(config, passed, (settings, listeners, notifier, on_start))
+
+
+def _take_possession(settings: Settings, listeners: ListenerTable, stack: ExitStack) -> None:
+    """Of the PID file and the addresses, until the stack is unwound."""
+    if settings.pid_path is not None:
+        path = os.path.abspath(settings.pid_path)
+        pidfile.write(path)
+        stack.callback(pidfile.remove, path)
+    stack.callback(listeners.close_all)
+    if settings.workers == 0:
+        listeners.open(settings.replace(reuse_port=False), [1])
+    else:
+        listeners.open(settings, range(1, settings.workers + 1))
 
 
 def _serve_here(

@@ -63,3 +63,31 @@ def test_blocked_signals_are_not_left_so(start: Start, workers: str) -> None:
     assert arbiter.get()
     arbiter.signal(signal.SIGTERM)
     assert arbiter.ends() == 0
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["return of interrupt_when_told", "return of write", "call of _listening", "return of open_bind"],
+)
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_told_to_stop_while_it_takes_what_is_its_own(start: Start, workers: str, moment: str) -> None:
+    """The fixture sees that neither file is left."""
+    shim = (
+        "import os, runpy, signal, sys\n"
+        "def look(frame, event, argument):\n"
+        f"    if f'{{event}} of {{frame.f_code.co_name}}' == {moment!r}:\n"
+        "        sys.setprofile(None)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.setprofile(look)\n"
+        "runpy.run_module('hypercorn', run_name='__main__', alter_sys=True)\n"
+    )
+    arbiter = start(
+        "-w",
+        workers,
+        "-p",
+        "server.pid",
+        bind="unix:server.sock",
+        command=[sys.executable, "-c", shim],
+    )
+    assert arbiter.ends() == 0
+    assert "Traceback" not in arbiter.text()
