@@ -77,12 +77,13 @@ class Acceptor:
         Nobody would accept from those again: a client that comes now is refused at once. Left open they would
         let it connect and send, and reset it when the process ends.
         """
-        for listener in self.listeners:
+        # None is known any more from here on: a rest, when descriptors are used up, must not look at closed ones.
+        stopped, self._listeners = self.listeners, {}
+        for listener in stopped:
             self._runtime.forget(listener.sock)
             if listener.key in ending:
                 self._take_all(listener)
                 listener.sock.close()
-        self._listeners.clear()
 
     def room_freed(self) -> None:
         """A connection has closed."""

@@ -1,14 +1,20 @@
-"""The primitives of a loop, with the same body on each."""
+"""The primitives of a loop, and who accepts with them, with the same body on each."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
 import uvloop
 
+from hypercorn.config import Listener, parse_bind
+from hypercorn.config.sockets import open_bind
+from hypercorn.workers.acceptor import Acceptor
 from hypercorn.workers.asyncio_driver import AsyncioRuntime
 from hypercorn.workers.runtime import Event, Runtime
 from hypercorn.workers.trio_driver import TrioRuntime
@@ -171,3 +177,29 @@ def test_who_gives_up_waiting_for_a_signal_disturbs_nobody(run: Run) -> None:
         assert kept is not None  # kept until its end, as `spawn` asks for
 
     run(body)
+
+
+def test_accepting_ends_when_descriptors_are_used_up(run: Run) -> None:
+    """What the first listener gives back when it is closed is enough for one connection of the second."""
+    bind = parse_bind("127.0.0.1:0")
+    listeners = [Listener(key, open_bind(bind)[0][0], bind, secure=False, shared=True) for key in (1, 2)]
+    clients = [socket.create_connection(one.sock.getsockname()) for one in listeners for _ in range(2)]
+    accepted: list[socket.socket] = []
+
+    async def body(runtime: Runtime) -> None:
+        acceptor = Acceptor(runtime, lambda sock, listener, peer: accepted.append(sock), lambda: True)
+        acceptor.add(listeners)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        os.close(free := os.dup(0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            acceptor.stop(ending=[1, 2])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert acceptor.listeners == []
+
+    run(body)
+    assert len(accepted) == 1
+    assert [one.sock.fileno() for one in listeners] == [-1, -1]
+    for sock in (*clients, *accepted):
+        sock.close()
