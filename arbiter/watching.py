@@ -10,9 +10,15 @@ from collections.abc import Callable
 
 from setproctitle import setproctitle
 
+from ..config.supervision import ExitStatus
 from . import process, watcher
 
 logger = logging.getLogger("hypercorn.error")
+
+_ADVICE = (
+    "if that is a limit, raise it (fs.inotify.max_user_watches, fs.inotify.max_user_instances), watch less "
+    "(--reload-dir) or poll (--reload-poll)"
+)
 
 
 class Watching:
@@ -39,7 +45,11 @@ class Watching:
             let_go()
             os.close(reader)
             setproctitle(title)
-            return watcher.run(watch, writer, arbiter)
+            try:
+                return watcher.run(watch, writer, arbiter)
+            except (OSError, RuntimeError) as error:  # the latter is watchfiles' own
+                logger.error("Files cannot be watched: %s; %s", error, _ADVICE)
+                return ExitStatus.FAILED
 
         try:
             self._pid = process.fork(run)

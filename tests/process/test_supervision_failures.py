@@ -174,6 +174,20 @@ def test_a_watcher_that_the_system_refuses(start: Start, error: str, advice: str
     assert "Traceback" not in arbiter.text()
 
 
+@pytest.mark.parametrize(("call", "error"), [("inotify_add_watch", "ENOSPC"), ("inotify_init1", "EMFILE")])
+def test_files_that_the_system_does_not_watch(start: Start, call: str, error: str) -> None:
+    """The service goes on: what was asked for above all is that it serves."""
+    arbiter = start("-w", "1", "--reload", command=refused(call, error))
+    arbiter.wait_for(
+        r"Files cannot be watched: .*; if that is a limit, raise it \(fs.inotify.max_user_watches"
+    )
+    arbiter.wait_for("Files are not watched any more")
+    assert arbiter.get()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+    assert "Traceback" not in arbiter.text()
+
+
 def test_workers_that_the_system_refuses(start: Start) -> None:
     arbiter = start("-w", "12", command=limited(40))
     arbiter.wait_for(
