@@ -45,6 +45,8 @@ class Watching:
             let_go()
             os.close(reader)
             setproctitle(title)
+            # A whole group may be told to end; this process ends when the arbiter does, which would miss it before.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             try:
                 return watcher.run(watch, writer, arbiter)
             except (OSError, RuntimeError) as error:  # the latter is watchfiles' own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def test_changed_code_is_served_and_broken_code_is_not(
     arbiter.wait_for("Generation 4 serves")
     arbiter.wait_for("Worker . .pid .* has ended", 2 * int(workers))
     assert arbiter.get() == "222"
+
+
+def test_a_group_that_is_told_to_end_misses_nobody(start: Start) -> None:
+    arbiter = start("-w", "1", "--reload")
+    arbiter.wait_for("Files are watched now")
+    os.killpg(arbiter.pid, signal.SIGTERM)
+    assert arbiter.ends() == 0
+    assert "ERROR" not in arbiter.text()
 
 
 def test_broken_code_at_the_start_waits_for_a_save_that_works(start: Start, application: Path) -> None:
