@@ -6,6 +6,7 @@ Carries out and reports; what should happen to which worker is decided by the pl
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -28,6 +29,8 @@ Work: TypeAlias = Callable[[Row, Channel[Instruction]], int]
 
 #: A dump is no longer than this many bytes: the interpreter stops after 100 frames of each of 100 threads.
 _LONGEST_DUMP = 1_000_000
+#: How the filter of a container, a hardened kernel (vm.memfd_noexec) or one that does not know it answers a call.
+_FORBIDDEN = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 
 
 @dataclass(slots=True)
@@ -173,6 +176,10 @@ class Workforce:
 
 def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("stacks")
+        try:
+            return os.memfd_create("stacks")
+        except OSError as error:
+            if error.errno not in _FORBIDDEN:
+                raise
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

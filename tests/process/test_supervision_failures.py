@@ -174,6 +174,14 @@ def test_a_watcher_that_the_system_refuses(start: Start, error: str, advice: str
     assert "Traceback" not in arbiter.text()
 
 
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
+def test_a_file_in_memory_that_the_system_forbids(start: Start, error: str) -> None:
+    arbiter = start("-w", "1", command=refused("memfd_create", error))
+    assert arbiter.get()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+
+
 @pytest.mark.parametrize(("call", "error"), [("inotify_add_watch", "ENOSPC"), ("inotify_init1", "EMFILE")])
 def test_files_that_the_system_does_not_watch(start: Start, call: str, error: str) -> None:
     """The service goes on: what was asked for above all is that it serves."""
