@@ -13,7 +13,7 @@ import time
 from collections.abc import MutableMapping
 
 from ..config.binds import Bind, BindKind
-from ..config.errors import ConfigError, Mistake
+from ..config.errors import ConfigError, Mistake, complain
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -99,7 +99,13 @@ def passed_sockets(environment: MutableMapping[str, str]) -> tuple[Bind, ...]:
     owner = environment.pop("LISTEN_PID", "")
     given = environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
-    if owner != str(os.getpid()) or not given:
+    if given in ("", "0"):
+        return ()
+    if owner != str(os.getpid()):
+        complain(
+            f"warning: $LISTEN_PID: sockets were passed to process {owner or 'none'}, not to this one, and are not used; "
+            "where a shell starts the command, write exec before it"
+        )
         return ()
     count = _number(given)
     if count is None:

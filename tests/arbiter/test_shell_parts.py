@@ -305,9 +305,19 @@ class TestPassedSockets:
             os.close(descriptor)
         assert environment == {}
 
-    def test_those_of_another_process_are_not_ours(self) -> None:
-        assert passed_sockets({"LISTEN_PID": "1", "LISTEN_FDS": "2"}) == ()
+    def test_none(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert passed_sockets({}) == passed_sockets(listen_fds("")) == passed_sockets(listen_fds("0")) == ()
+        assert not capsys.readouterr().err
+
+    @pytest.mark.parametrize(("owner", "told"), [("1", "1"), ("-1", "-1"), ("many", "many"), ("", "none")])
+    def test_those_of_another_process_are_not_ours(
+        self, owner: str, told: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert passed_sockets({"LISTEN_PID": owner, "LISTEN_FDS": "2"}) == ()
+        said = capsys.readouterr().err
+        assert said.startswith(
+            f"hypercorn: warning: $LISTEN_PID: sockets were passed to process {told}, not to"
+        )
 
     @pytest.mark.parametrize("count", ["-1", "two", "²", "1.0", "9" * 5000])
     def test_what_is_no_number(self, count: str) -> None:
