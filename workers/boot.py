@@ -22,7 +22,7 @@ from .errors import LifespanFailureError, LifespanTimeoutError
 from .interruption import ToldToStop
 from .log_config import LogConfigurationError
 from .logger_class import check_logger_class
-from .privileges import drop_privileges
+from .privileges import PrivilegesError, drop_privileges
 from .supervision import Failure, Supervisor
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def run_worker(
     except LogConfigurationError as error:
         supervisor.failed(Failure.CONFIGURATION, str(error))
         return ExitStatus.WRONG_USAGE
-    except OSError as error:
-        supervisor.failed(Failure.STARTUP, f"cannot change to the configured user or group: {error}")
+    except PrivilegesError as error:
+        supervisor.failed(Failure.STARTUP, str(error))
         return ExitStatus.NOT_READY
     return _serve(settings, listeners, supervisor, application, tls)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
+
+import hypercorn
 
 Start = Callable[..., Any]
 
@@ -90,4 +93,27 @@ def test_told_to_stop_while_it_takes_what_is_its_own(start: Start, workers: str,
         command=[sys.executable, "-c", shim],
     )
     assert arbiter.ends() == 0
+    assert "Traceback" not in arbiter.text()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up root")
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_root_that_may_not_be_given_up(start: Start) -> None:
+    limited = ["setpriv", "--bounding-set=-setuid,-setgid", sys.executable, "-m", "hypercorn"]
+    arbiter = start("-w", "2", "--user", "65534", command=limited)
+    assert arbiter.ends() == 3
+    arbiter.wait_for("^hypercorn: cannot change to the configured .*; allow it .CAP_SETUID, CAP_SETGID.")
+
+
+@needs_root
+def test_a_user_who_cannot_read_what_is_installed(start: Start, application: Path) -> None:
+    package = Path(hypercorn.__file__).parent
+    shutil.copytree(package, application / "hypercorn", ignore=shutil.ignore_patterns("__pycache__"))
+    application.chmod(0o700)
+    arbiter = start("-w", "2", "--user", "65534")
+    assert arbiter.ends() == 3
+    arbiter.wait_for("^hypercorn: user 65534 cannot read .*; install it where --user can read it")
     assert "Traceback" not in arbiter.text()
