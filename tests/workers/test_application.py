@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -219,6 +220,23 @@ def test_a_current_directory_that_is_gone(write: Write, monkeypatch: pytest.Monk
     gone.rmdir()
     error = failure("app:app")
     assert error.sentence.startswith("the current directory cannot be used: No such file or directory; ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root reads everything, others cannot become another")
+def test_a_directory_that_the_user_cannot_read(write: Write) -> None:
+    place = write("closed/app.py", ASGI).parent
+    place.chmod(0o700)
+    reader, writer = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            os.setuid(65534)
+            os.write(writer, failure("app:app", app_dir=str(place)).sentence.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader) as said:
+        assert said.read() == f"there is no module 'app' to be found: user 65534 cannot read {place}"
+    os.waitpid(pid, 0)
 
 
 def test_missing_submodule(write: Write) -> None:
