@@ -44,7 +44,10 @@ def write(path: str) -> None:
 
 def _refuse_if_alive(owner: int | None, path: str) -> None:
     if owner is not None and owner != os.getpid() and _is_alive(owner):
-        raise PIDFileError(f"{path} names process {owner}, which is running; stop it or choose another file")
+        raise PIDFileError(
+            f"{path} names process {owner}, which is running; stop it or choose another file, "
+            "or remove this one if that process is something else by now"
+        )
 
 
 def _place(temporary: str, path: str) -> None:
