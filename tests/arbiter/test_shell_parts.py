@@ -37,6 +37,12 @@ def settings(**values: object) -> Settings:
 
 
 class TestWakeUp:
+    @pytest.fixture(autouse=True)
+    def _signals(self) -> Iterator[None]:
+        """Other tests start programs, which inherit what is ignored here, and interrupt them."""
+        with signals_given_back():
+            yield
+
     def test_signals_in_their_order(self) -> None:
         with wake_up() as arrived:
             assert arrived.drain() == []
