@@ -8,6 +8,7 @@ it. Nothing blocks but `finish`: what the socket does not take at once waits in 
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import select
@@ -40,6 +41,8 @@ _LENGTH = struct.Struct("!I")
 _READ_SIZE = 65536
 #: The kernel passes at most 253 descriptors with one message (SCM_MAX_FD); more listeners take more messages.
 MOST_DESCRIPTORS = 64
+#: The system has no memory for a message, or too many descriptors are under way: the other side is still there.
+_NOT_NOW = (errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS)
 
 
 class ChannelError(Exception):
@@ -186,10 +189,15 @@ class Channel(Generic[Incoming]):
             self.flush()
 
     def _send_some(self, data: bytes, descriptors: list[int]) -> int:
-        if not descriptors:
-            return self.sock.send(data)
-        rights = array.array("i", descriptors)
-        return self.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        try:
+            if not descriptors:
+                return self.sock.send(data)
+            rights = array.array("i", descriptors)
+            return self.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        except OSError as error:
+            if error.errno in _NOT_NOW:
+                raise BlockingIOError(error.errno, error.strerror) from None
+            raise
 
     def _drop(self) -> None:
         for _, descriptors in self._outgoing:

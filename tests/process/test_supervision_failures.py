@@ -157,7 +157,7 @@ def test_just_enough_descriptors_to_serve_with(start: Start, arguments: list[str
 
 
 def refused(call: str, error: str) -> list[str]:
-    """The command, to which the system answers each such call with this error."""
+    """The command, to which the system answers each such call, or those that `error` counts, with this error."""
     traced = ["strace", "-D", "-f", "-o", os.devnull, f"--trace={call}", f"--inject={call}:error={error}"]
     if shutil.which("strace") is None or subprocess.run([*traced, "true"], check=False).returncode:
         pytest.skip("needs strace, and to be allowed to use it")
@@ -172,6 +172,16 @@ def test_a_watcher_that_the_system_refuses(start: Start, error: str, advice: str
     assert arbiter.ends() == 1
     arbiter.wait_for(f"^hypercorn: files cannot be watched, as --reload wants it: .*; {advice}")
     assert "Traceback" not in arbiter.text()
+
+
+@pytest.mark.parametrize("error", ["ENOBUFS", "ENOMEM"])
+def test_a_message_for_which_there_is_no_memory_at_first(start: Start, error: str) -> None:
+    """The first of each process: of the worker that it is ready, of the arbiter that it is to drain."""
+    arbiter = start("-w", "1", command=refused("sendto", f"{error}:when=1"))
+    assert arbiter.get()
+    arbiter.signal(signal.SIGTERM)
+    assert arbiter.ends() == 0
+    assert "killed" not in arbiter.text()
 
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
