@@ -25,7 +25,7 @@ from .errors import (
     is_failure,
 )
 from .file_part import FilePart, open_file
-from .http_exchange import BODY, COMPLETE, HEAD, TRAILERS, HTTPExchange
+from .http_exchange import BODY, COMPLETE, FILE, HEAD, TRAILERS, HTTPExchange
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -44,6 +44,8 @@ TURN_SIZE = 1 << 18
 #: give it encoded, or with a query, mean what they write.
 _IN_TARGETS = "/?%:@!$&'()*+,;=-._~"
 
+#: Where early hints and pushes are possible; the hints have no effect behind the head.
+_OPEN_TO_HINTS = (HEAD, BODY, FILE)
 
 #: The extensions of every HTTP scope; HTTP/2 has more.
 _EXTENSIONS: Message = {
@@ -306,6 +308,8 @@ class ASGIExchange(HTTPExchange):
         if not os.path.isabs(path):
             raise ValueError(f"http.response.pathsend takes an absolute path, not {given!r}")
         file = open_file(path)
+        # Nothing else can be the content from here on: neither beside the file, nor behind a part of it.
+        self._state = FILE
         if self.request.method == "HEAD":
             file.close()
         elif file.size and self._begin_file(file):
@@ -337,7 +341,7 @@ class ASGIExchange(HTTPExchange):
     async def _send_extension(self, kind: str, message: Message) -> None:
         connection = self._connection
         now = monotonic()
-        if kind == "http.response.early_hint" and self._state in (HEAD, BODY):
+        if kind == "http.response.early_hint" and self._state in _OPEN_TO_HINTS:
             links = [
                 (b"link", as_bytes(link, "a link of http.response.early_hint"))
                 for link in message.get("links", ())
@@ -346,7 +350,7 @@ class ASGIExchange(HTTPExchange):
             if self._state is HEAD:
                 connection.engine.send_informational(self._stream_id, 103, links)
                 connection.settle(now)
-        elif kind == "http.response.push" and self._multiplexed is not None and self._state in (HEAD, BODY):
+        elif kind == "http.response.push" and self._multiplexed is not None and self._state in _OPEN_TO_HINTS:
             path = quote(str(message.get("path")), _IN_TARGETS).encode("ascii")
             fields = as_fields(message.get("headers", ()), "the headers of http.response.push")
             self._multiplexed.push(self._stream_id, "GET", path, fields, now)

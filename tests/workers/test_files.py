@@ -14,9 +14,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from hypercorn.workers.errors import UnexpectedMessageError
+
 from .conftest import Serve
+from .websocket_apps import pause
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 #: More than sockets and buffers take at once.
@@ -182,6 +186,42 @@ class TestPathsend:
         client.send(GET)
         assert ended.wait(10)
         assert errors
+
+    @pytest.mark.parametrize("is_given_up", [False, True], ids=["beside it", "behind a part of it"])
+    @pytest.mark.parametrize("kind", ["pathsend", "body"])
+    def test_nothing_else_is_sent(self, serve: Serve, path: Path, kind: str, is_given_up: bool) -> None:
+        has_begun, has_tried = threading.Event(), threading.Event()
+        errors: list[BaseException] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            assert scope["type"] == "http"
+            async with anyio.create_task_group() as group:
+                group.start_soon(asgi(path, length(2 * len(LARGE))), scope, receive, send)
+                while not has_begun.is_set():
+                    await pause()
+                if is_given_up:
+                    group.cancel_scope.cancel()
+                else:
+                    await send_more(send)
+            if is_given_up:
+                await send_more(send)
+
+        async def send_more(send: Any) -> None:
+            try:
+                await send({"type": f"http.response.{kind}", "path": str(path)})
+            except UnexpectedMessageError as error:
+                errors.append(error)
+            has_tried.set()
+
+        client = serve(app).connect()
+        client.send(GET * 2)
+        client.head()
+        has_begun.set()
+        assert has_tried.wait(10)
+        content = client.rest()
+        assert LARGE.startswith(content)
+        assert (len(content) < len(LARGE)) is is_given_up
+        assert len(errors) == 1
 
     def test_empty(self, serve: Serve, path: Path) -> None:
         os.truncate(path, 0)
