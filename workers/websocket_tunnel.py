@@ -114,8 +114,8 @@ class WebSocketTunnel:
         early, self._early = self._early, []
         for data in early:
             session.receive_data(data, now)
-        if self._peer_left:
-            session.receive_eof(now)
+        if self._peer_left and self.request.http_version == "2":
+            session.receive_eof(now)  # in HTTP/1.1 the engine tells it, behind what it has kept until now
         if self._drain_code:
             session.close(self._drain_code, "", now, tell=True)
         self._pump(now)

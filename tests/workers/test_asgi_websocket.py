@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import threading
 from typing import Any
@@ -274,6 +275,37 @@ def test_data_with_the_handshake(serve: Serve) -> None:
     client.send(HANDSHAKE + b"\r\n" + b"\x81\x82\0\0\0\0hi")
     assert client.head()[0] == 101
     assert client.file.read(4) == b"\x81\x02hi"
+
+
+@pytest.mark.parametrize(
+    ("last", "code"), [(b"", 1006), (masked(0x88, b"\x10\xe1"), 4321)], ids=["without Close", "with Close"]
+)
+def test_a_client_that_has_said_all_before_the_answer(serve: Serve, last: bytes, code: int) -> None:
+    has_left = threading.Event()
+    recorder = Recorder()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            while not has_left.is_set():
+                await pause()
+            await recorder(scope, receive, send)
+        else:
+            assert scope["type"] == "http"
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+
+    server = serve(app)
+    client, witness = server.connect(), server.connect()
+    client.send(HANDSHAKE + b"\r\n" + masked(0x81, b"hi") + masked(0x81, b"ho") + last)
+    client.sock.shutdown(socket.SHUT_WR)
+    for _ in range(2):  # each is a turn of the loop: it has read all that the client has said, and the end
+        witness.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert witness.response()[0] == 204
+    has_left.set()
+    assert client.head()[0] == 101
+    assert recorder.ended.wait(10)
+    said = [message.get("text", message.get("code")) for message in recorder.messages]
+    assert said == ["hi", "ho", code]
 
 
 def test_a_client_that_leaves_before_the_answer(serve: Serve) -> None:
