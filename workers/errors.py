@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 def is_failure(error: BaseException, cancelled: type[BaseException]) -> bool:
     """Whether `error`, raised by an application, is its failure; what else there is must pass to the loop.
 
-    `SystemExit` is one: a request must not end the worker that serves others. Cancellation (`cancelled` is the
-    loop's class for it), KeyboardInterrupt and GeneratorExit are not, nor groups that hold one of them.
+    `SystemExit` is one: a request must not end the worker that serves others. So is GeneratorExit, which a group of
+    tasks makes a group of errors when the generator that holds it is closed. Cancellation (`cancelled` is the loop's
+    class for it) and KeyboardInterrupt are not, nor groups that hold one of them.
     """
     if isinstance(error, Exception):
         return True
-    passing = (cancelled, KeyboardInterrupt, GeneratorExit)
+    passing = (cancelled, KeyboardInterrupt)
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(passing) is None

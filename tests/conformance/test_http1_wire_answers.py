@@ -255,7 +255,7 @@ def test_trailers_alone_are_the_head_of_a_200(server: Any) -> None:
     "path",
     [
         "/raise-early", "/raise-between", "/return-early", "/no-start", "/double-start", "/exit", "/base",
-        "/base-group", "/cancelled",
+        "/base-group", "/generator-exit", "/cancelled",
     ],
 )  # fmt: skip
 def test_failure_before_the_response(server: Any, path: str) -> None:

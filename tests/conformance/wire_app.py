@@ -208,6 +208,11 @@ async def _base_group(scope: Message, receive: Receive, send: Send) -> None:
     raise BaseExceptionGroup("group", [SystemExit(1), ValueError("x")])
 
 
+async def _generator_exit(scope: Message, receive: Receive, send: Send) -> None:
+    """What becomes of a generator that is closed while it holds a group of tasks."""
+    raise BaseExceptionGroup("closed", [GeneratorExit()])
+
+
 async def _cancelled(scope: Message, receive: Receive, send: Send) -> None:
     raise asyncio.CancelledError
 
