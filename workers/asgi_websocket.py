@@ -87,7 +87,7 @@ class WebSocketExchange(WebSocketTunnel):
             await server.application(self._scope(handshake), self.receive, self.send)
         except BaseException as error:
             # A border: the application may raise anything, and call sys.exit() too.
-            if not is_failure(error, self._connection.runtime.cancelled):
+            if not is_failure(error, self._connection.runtime.cancellation()):
                 raise
             self._application_failed(error)
         else:

@@ -46,8 +46,6 @@ class _Signal:
 class AsyncioRuntime:
     """`Runtime` on the running asyncio (or uvloop) loop."""
 
-    cancelled: type[BaseException] = asyncio.CancelledError
-
     def __init__(self) -> None:
         #: Copied for what runs in the loop: its callers may be applications with contexts of their own.
         self._context = contextvars.copy_context()
@@ -76,6 +74,11 @@ class AsyncioRuntime:
 
         def spawn(self, function: Callable[[], Coroutine[Any, Any, None]]) -> Task:
             return self._loop.create_task(function(), context=self._context.copy())
+
+    def cancellation(self) -> tuple[type[BaseException], ...]:
+        # Who awaits something that is cancelled meets the same error, but nobody has cancelled the task.
+        task = asyncio.current_task(self._loop)
+        return (asyncio.CancelledError,) if task is None or task.cancelling() else ()
 
     def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
         # The loop calls back in a copy of the present context, and keeps it as long as the connection.

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from ..protocols.events import Fields
 
 
-def is_failure(error: BaseException, cancelled: type[BaseException]) -> bool:
+def is_failure(error: BaseException, cancellation: tuple[type[BaseException], ...]) -> bool:
     """Whether `error`, raised by an application, is its failure; what else there is must pass to the loop.
 
     `SystemExit` is one: a request must not end the worker that serves others. So is GeneratorExit, which a group of
-    tasks makes a group of errors when the generator that holds it is closed. Cancellation (`cancelled` is the loop's
-    class for it) and KeyboardInterrupt are not, nor groups that hold one of them.
+    tasks makes a group of errors when the generator that holds it is closed. `cancellation` (of `Runtime`) and
+    KeyboardInterrupt are not, nor groups that hold one of them.
     """
     if isinstance(error, Exception):
         return True
-    passing = (cancelled, KeyboardInterrupt)
+    passing = (*cancellation, KeyboardInterrupt)
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         return group.subgroup(passing) is None

@@ -95,9 +95,9 @@ class Lifespan:
             await self._application(scope, self._receive, self._send)
         except BaseException as error:
             # A border: whatever the application raises, sys.exit() too, is judged by the stage it is in.
-            if not is_failure(error, self._runtime.cancelled):
+            if not is_failure(error, self._runtime.cancellation()):
                 if self._stage != "running" and not self._is_given_up:
-                    # Nobody has cancelled it from here: it has awaited something that was.
+                    # Not from here: it must have cancelled itself.
                     self._raised(error)
                 raise
             self._raised(error)

@@ -48,8 +48,6 @@ class Runtime(Protocol):
     #: A socket that its peer has reset may stop being readable while the reset has not been read: who waits for the
     #: peer has to look at the socket itself now and then.
     misses_resets: bool
-    #: What a cancelled task meets.
-    cancelled: type[BaseException]
 
     def make_event(self) -> Event: ...
 
@@ -64,6 +62,10 @@ class Runtime(Protocol):
         The caller keeps the returned task until it has ended: a loop may hold only a weak reference. The
         first step may run before this returns (asyncio on CPython 3.12 and later).
         """
+        ...
+
+    def cancellation(self) -> tuple[type[BaseException], ...]:
+        """What the current task may meet for it has been told to stop; nothing if nobody has told it."""
         ...
 
     def call_soon(self, callback: Callable[[], None], /) -> object:

@@ -114,7 +114,6 @@ class TrioRuntime:
 
     name = "trio"
     misses_resets = False
-    cancelled: type[BaseException] = trio.Cancelled
 
     def __init__(self, nursery: trio.Nursery) -> None:
         #: Copied for what runs in the nursery: its callers may be applications with contexts of their own.
@@ -130,6 +129,9 @@ class TrioRuntime:
         spawned = _Spawned(function)
         self._context.run(self._nursery.start_soon, spawned.run)
         return spawned
+
+    def cancellation(self) -> tuple[type[BaseException], ...]:
+        return (trio.Cancelled,)
 
     def call_soon(self, callback: Callable[[], None], /) -> None:
         self._nursery.start_soon(_call, callback)

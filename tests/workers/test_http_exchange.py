@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import threading
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from .websocket_apps import HANDSHAKE
 
 Serve = Callable[..., Any]
 Message = dict[str, Any]
@@ -164,6 +167,26 @@ def test_application_error_before_the_response(serve: Serve) -> None:
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     status, fields, body = client.response()
     assert (status, body, fields["connection"]) == (500, b"", "close")
+
+
+@pytest.mark.parametrize("loop_name", ["asyncio", "uvloop"], indirect=True)
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_awaiting_what_is_cancelled_is_a_failure_like_others(
+    serve: Serve, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On trio nothing is cancelled but from outside."""
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == kind
+        result = asyncio.get_running_loop().create_future()
+        result.cancel()
+        await result
+
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n" if kind == "websocket" else b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.response()[0] == 500
+    errors = [record for record in caplog.records if "Error in the application" in record.getMessage()]
+    assert [record.exc_info and record.exc_info[0] for record in errors] == [asyncio.CancelledError]
 
 
 def test_application_error_within_the_response_cuts_the_connection(serve: Serve) -> None:
