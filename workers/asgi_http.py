@@ -300,14 +300,15 @@ class ASGIExchange(HTTPExchange):
             raise ClientDisconnected
 
     async def _send_file(self, given: Any) -> None:
-        """Send the content of a file as the whole body.
+        """Send the content of a file as the whole body, as much as was announced: it may have grown since.
 
         Where it stands on the wire as it is, the connection sends it; else a thread reads it in pieces.
         """
         path = str(given)
         if not os.path.isabs(path):
             raise ValueError(f"http.response.pathsend takes an absolute path, not {given!r}")
-        file = open_file(path)
+        announced = _announced(self.response_fields)
+        file = open_file(path, None if announced is None else announced - self.bytes_sent)
         # Nothing else can be the content from here on: neither beside the file, nor behind a part of it.
         self._state = FILE
         if self.request.method == "HEAD":
@@ -402,6 +403,11 @@ class ASGIExchange(HTTPExchange):
         """Stop the application's call; what it has not sent is cut."""
         if self.task is not None:
             self.task.cancel()
+
+
+def _announced(fields: Fields) -> int | None:
+    """The Content-Length of a response that an engine has taken."""
+    return next((int(value) for name, value in fields if name.lower() == b"content-length"), None)
 
 
 def _accepts_trailers(fields: Fields) -> bool:

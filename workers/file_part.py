@@ -35,8 +35,8 @@ class FilePart:
             self.descriptor = -1
 
 
-def open_file(path: str) -> FilePart:
-    """All of the file at `path`, open. Blocks as long as the file system takes to open it.
+def open_file(path: str, limit: int | None) -> FilePart:
+    """The file at `path`, at most `limit` bytes of it, open. Blocks as long as the file system takes to open it.
 
     Raises:
         OSError: it cannot be opened.
@@ -50,4 +50,4 @@ def open_file(path: str) -> FilePart:
     except BaseException:
         os.close(descriptor)
         raise
-    return FilePart(descriptor, 0, status.st_size)
+    return FilePart(descriptor, 0, status.st_size if limit is None else min(status.st_size, limit))

@@ -84,7 +84,7 @@ class HTTPExchange:
         #: What the connection sends at present by itself.
         self._file: FilePart | None = None
         self.is_closed = False
-        self.bytes_sent = 0
+        self.bytes_sent: int = 0
         self.response_fields: Fields = []
         self.started_at = monotonic()
         self.status = 0

@@ -223,6 +223,16 @@ class TestPathsend:
         assert (len(content) < len(LARGE)) is is_given_up
         assert len(errors) == 1
 
+    @pytest.mark.parametrize("size", [0, 1000])
+    def test_that_has_grown_since(self, serve: Serve, path: Path, size: int, sent: list[int]) -> None:
+        server = serve(asgi(path, length(size)))
+        client = server.connect()
+        for _ in range(2):
+            client.send(GET)
+            assert client.response()[::2] == (200, LARGE[:size])
+        server.close()
+        assert sum(sent) == 2 * size
+
     def test_empty(self, serve: Serve, path: Path) -> None:
         os.truncate(path, 0)
         client = serve(asgi(path, length(0))).connect()
