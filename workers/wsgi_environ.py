@@ -278,3 +278,7 @@ class ErrorLog(io.TextIOBase):
         """Log what this thread has written since its last line end. Also at the end of each request."""
         if self._unfinished and (rest := self._unfinished.pop(threading.get_ident(), "")):
             logger.error("%s", rest)
+
+    def close(self) -> None:
+        """Only flush: it is not one request's to close."""
+        self.flush()

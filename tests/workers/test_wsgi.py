@@ -151,6 +151,19 @@ class TestEnviron:
         assert app.environ["REMOTE_ADDR"] == ""
         assert "REMOTE_PORT" not in app.environ
 
+    def test_errors_outlive_who_closes_them(self, serve: Callable[..., Any], caplog: Any) -> None:
+        def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+            with environ["wsgi.errors"] as errors:
+                errors.writelines(["com", "plaint"])
+            start_response(OK, PLAIN)
+            return []
+
+        client = serve(app).connect()
+        for _ in range(2):
+            client.send(GET)
+            assert client.response()[0] == 200
+        assert [record.getMessage() for record in caplog.records] == ["complaint"] * 2
+
     def test_errors_are_logged_line_by_line(
         self, serve: Callable[..., Any], caplog: pytest.LogCaptureFixture
     ) -> None:
