@@ -18,6 +18,7 @@ from h2.connection import H2Connection
 from tests.workers.conftest import Running, Serve
 
 from hypercorn.workers import transport
+from hypercorn.workers.connection import READ_SIZE
 
 GET = b"GET / HTTP/1.1\r\nhost: example.test\r\n\r\n"
 
@@ -349,6 +350,36 @@ def test_an_application_learns_that_tls_has_failed(
     while client.sock.recv(65536):
         pass
     client.sock.close()
+
+
+def test_an_application_is_called_though_tls_has_failed_since_its_request(
+    serve: Serve, pem: str, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has failed is in the second read. On trio either may come first: that, or what the first has started."""
+    scopes: list[dict[str, Any]] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        scopes.append(scope)
+
+    server = serve(app, certfile=pem)
+    request = b"POST / HTTP/1.1\r\nhost: example.test\r\ncontent-length: %d\r\n\r\n" % READ_SIZE
+    times = 20
+    for _ in range(times):
+        client = Handshake(server, context)
+        client.sock.sendall(client.step())
+        client.finish()
+        client.sock.sendall(client.encrypted(request + b"x" * READ_SIZE) + b"this is no record of TLS")
+        client.sock.shutdown(socket.SHUT_WR)
+        while client.sock.recv(65536):
+            pass
+        client.sock.close()
+    server.stop()
+    server.join()
+    assert [scope["extensions"]["tls"]["tls_version"] for scope in scopes] == [0x0304] * times
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_a_stop_does_not_wait_for_who_has_said_nothing(serve: Serve, pem: str) -> None:
