@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..protocols.engine import LocalProtocolError
 from ..protocols.events import Fields, Request
-from .connection import FLUSH_SIZE
+from .connection import FLUSH_SIZE, TURN_SIZE
 from .errors import (
     ClientDisconnected,
     UnexpectedMessageError,
@@ -37,9 +37,6 @@ Message = dict[str, Any]
 
 #: How much of a file is read, and held, at a time.
 FILE_PIECE = 1 << 18
-#: How much one response may send before others get their turn: a peer that reads as fast as the application sends,
-#: or content that is dropped (HEAD), never makes `send()` wait.
-TURN_SIZE = 1 << 18
 #: What is not encoded in the path of a push, beside letters and digits. The specification wants it decoded; those who
 #: give it encoded, or with a query, mean what they write.
 _IN_TARGETS = "/?%:@!$&'()*+,;=-._~"

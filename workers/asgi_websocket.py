@@ -23,6 +23,7 @@ from ..protocols.websocket import (
     accept,
     read_handshake,
 )
+from .connection import TURN_SIZE
 from .errors import ClientDisconnected, UnexpectedMessageError, as_bytes, as_fields, is_departure, is_failure
 from .websocket_tunnel import INTERNAL_ERROR, NORMAL, Message, WebSocketTunnel
 
@@ -60,12 +61,14 @@ def session_parameters(settings: Settings) -> SessionParameters:
 class WebSocketExchange(WebSocketTunnel):
     """Runs the application for one WebSocket; an `exchange.Exchange`."""
 
-    __slots__ = ("_handshake", "_state", "task")
+    __slots__ = ("_handshake", "_state", "_turn_ends", "task")
 
     def __init__(self, connection: Connection, request: Request) -> None:
         super().__init__(connection, request)
         self._state = State.HANDSHAKE
         self._handshake: Handshake | None = None
+        #: The value of `bytes_sent` at which others get their turn.
+        self._turn_ends = TURN_SIZE
         self.task: Task | None = None
 
     # ---- the application's call
@@ -197,6 +200,9 @@ class WebSocketExchange(WebSocketTunnel):
             if kind == "websocket.send":
                 if self._send_message(message):
                     await self._wait_writable()
+                elif self.bytes_sent >= self._turn_ends:
+                    self._turn_ends = self.bytes_sent + TURN_SIZE
+                    await self._connection.runtime.sleep(0)
             elif kind == "websocket.close":
                 self._close(message)
             else:

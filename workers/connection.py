@@ -38,6 +38,9 @@ FRESH_SECONDS = 0.5
 READ_SIZE = 81920
 #: Output that has not been handed to the socket above which it is flushed without waiting for more.
 FLUSH_SIZE = 65536
+#: How much one application may send before others get their turn: a peer that reads as fast as it sends, or content that
+#: is dropped (HEAD), never makes `send()` wait.
+TURN_SIZE = 1 << 18
 #: Where the peer ranks its streams: output above which those that come first are waited for, to give more.
 RANKED_PIECE = 16384
 #: And what the kernel keeps ready to be sent then: nothing can overtake it any more.

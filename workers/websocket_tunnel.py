@@ -97,7 +97,7 @@ class WebSocketTunnel:
         self._sendable: Signal | None = None
         self.is_closed = False
         self.is_refused = False
-        self.bytes_sent = 0
+        self.bytes_sent: int = 0
         self.close_code: int | None = None
         self.deadline = NEVER
         self.response_fields: Fields = []

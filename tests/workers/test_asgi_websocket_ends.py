@@ -251,6 +251,43 @@ def test_a_stop_does_not_cut_what_a_slow_client_is_being_sent(serve: Serve, monk
     assert client.rest() == b"\x88\x02\x03\xe9"
 
 
+def test_an_application_that_sends_and_sends_leaves_others_their_turn(serve: Serve) -> None:
+    """Its client takes all of it, so that nothing ever holds it up."""
+    many, sent = 1_000_000, 0
+    has_begun, is_served = threading.Event(), threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal sent
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            while sent < many and not is_served.is_set():
+                await send({"type": "websocket.send", "bytes": b"x"})
+                sent += 1
+                has_begun.set()
+        else:
+            assert scope["type"] == "http"
+            if has_begun.is_set():
+                is_served.set()
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+
+    def ask() -> None:
+        other.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert other.response()[0] == 204
+
+    server = serve(app)
+    other, client = server.connect(), server.connect()
+    ask()
+    client.send(HANDSHAKE + b"\r\n")
+    reader = threading.Thread(target=client.rest)
+    reader.start()
+    assert has_begun.wait(10)
+    ask()
+    client.sock.shutdown(socket.SHUT_WR)
+    reader.join(10)
+    assert sent < many
+
+
 def test_a_client_that_does_not_read(serve: Serve) -> None:
     progress: list[int] = []
     ended = threading.Event()

@@ -12,7 +12,7 @@ import h2.events
 from h2.settings import SettingCodes
 from tests.workers.conftest import Client, Serve
 
-from hypercorn.workers.asgi_http import TURN_SIZE
+from hypercorn.workers.connection import TURN_SIZE
 
 SIZE = 1 << 20
 PIECE = bytes(1 << 14)
