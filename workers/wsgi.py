@@ -129,7 +129,8 @@ class WSGIApplication:
         # In this order: a thread that still sees True has posted already.
         self._is_signalled = False
         posted = self._posted
-        while posted:
+        # Only what is there now: threads that post all the time would keep the loop from everything else.
+        for _ in range(len(posted)):
             posted.popleft().pump()
         self.threads.attend()
 
@@ -279,11 +280,13 @@ class WSGIExchange(HTTPExchange):
         if not outbox or call.is_gone:
             return
         engine = connection.engine
-        while (
-            outbox
-            and (not connection.is_blocked or connection.is_ranked)
-            and engine.can_send(self._stream_id)
-        ):
+        for _ in range(len(outbox)):  # what is posted meanwhile has the next turn
+            if (
+                call.is_gone
+                or (connection.is_blocked and not connection.is_ranked)
+                or not engine.can_send(self._stream_id)
+            ):
+                break
             content, is_last = outbox.popleft()
             if isinstance(content, list):
                 links = [(b"link", link) for link in content]

@@ -21,6 +21,8 @@ ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | N
 
 #: Bytes that an application may be ahead of its client; then its thread waits.
 HIGH_WATER = 128 * 1024
+#: What each piece counts for beside its bytes: many tiny ones must not hold more memory, nor the loop for longer.
+PIECE_COST = 200
 
 #: Statuses whose responses have no content, so that there is no length of it to tell.
 _WITHOUT_LENGTH = frozenset((204, 304))
@@ -59,8 +61,8 @@ class Call:
     has_ended = False
     failure: BaseException | None = None
     is_gone = False
-    #: Bytes of content that the thread has posted and the loop has taken: each has one writer, so neither needs
-    #: a lock.
+    #: Bytes of content that the thread has posted and the loop has taken, with what their pieces cost: each has one
+    #: writer, so neither needs a lock.
     _posted = 0
     _taken = 0
     _room: threading.Lock | None = None
@@ -88,8 +90,8 @@ class Call:
     # ---- the loop's side
 
     def taken(self, size: int) -> None:
-        """The loop has taken `size` bytes from the outbox."""
-        self._taken += size
+        """The loop has taken a piece of `size` bytes from the outbox."""
+        self._taken += size + PIECE_COST
         if self._room is not None:
             self._make_room()
 
@@ -280,7 +282,7 @@ class Call:
         if not self.status:
             raise RuntimeError(_NOT_STARTED)
         self._head_is_posted = True
-        self._posted += size
+        self._posted += size + PIECE_COST
         self._append(content, self._is_complete)
 
     def _append(self, item: bytes | FilePart | list[bytes], is_last: bool) -> None:

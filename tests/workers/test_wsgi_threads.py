@@ -82,6 +82,41 @@ def test_a_slow_call_does_not_hold_up_a_quick_one(serve: Callable[..., Any]) -> 
         assert client.response()[2] == b"/slow"
 
 
+def test_streams_of_many_small_pieces_leave_others_their_turn(serve: Callable[..., Any]) -> None:
+    """Their threads are as quick as the loop, and their clients take all of it: nothing ever holds them up."""
+    is_served = threading.Event()
+    exhausted: list[str] = []
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(OK, [])
+        if environ["PATH_INFO"] == "/a":
+            is_served.set()
+            return []
+        return pieces()
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(200_000):
+            if is_served.is_set():
+                return
+            yield b"x"
+        exhausted.append("all")
+
+    server = serve(app, threads=4)
+    other, *clients = [server.connect() for _ in range(4)]
+    readers = []
+    for client in clients:
+        client.send(GET.replace(b"/a", b"/stream"))
+        client.head()
+        readers.append(threading.Thread(target=client.body, args=({"transfer-encoding": "chunked"},)))
+    for reader in readers:
+        reader.start()
+    other.send(GET)
+    assert other.response()[0] == 200
+    for reader in readers:
+        reader.join(10)
+    assert not exhausted
+
+
 def test_the_answer_in_progress_survives_a_graceful_stop(serve: Callable[..., Any]) -> None:
     running = threading.Event()
     go_on = threading.Event()
