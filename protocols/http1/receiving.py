@@ -85,8 +85,8 @@ class ReceivingSide(ConnectionState):
             if parameters.header_timeout is not None:
                 self.deadline = now + parameters.header_timeout
             self._read_head(now)
-        if self._eof and self._reading is R_HEAD:
-            self._close(Closing.AFTER_FLUSH)
+        if self._eof:
+            self.receive_eof(now)  # what is left of the head, or of the body, will never come either
 
     def _buffer_head(self, data: bytes, now: float) -> None:
         parameters = self._parameters

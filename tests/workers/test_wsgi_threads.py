@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import struct
@@ -9,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.types import StartResponse
+
+import pytest
 
 Environ = dict[str, Any]
 OK = "200 OK"
@@ -115,6 +118,36 @@ def test_streams_of_many_small_pieces_leave_others_their_turn(serve: Callable[..
     for reader in readers:
         reader.join(10)
     assert not exhausted
+
+
+@pytest.mark.parametrize("fields", ["", "expect: 100-continue\r\n"])
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_a_body_that_never_ends_behind_another_request_holds_no_thread(
+    serve: Callable[..., Any], fields: str, content: bytes
+) -> None:
+    has_left = threading.Event()
+
+    def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/first":
+            assert has_left.wait(10)
+        with contextlib.suppress(OSError):
+            environ["wsgi.input"].read()
+        start_response(OK, [])
+        return []
+
+    server = serve(app, threads=2, graceful_timeout=20)
+    client, witness = server.connect(), server.connect()
+    client.send(GET.replace(b"/a", b"/first"))
+    client.send(f"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n{fields}\r\n".encode() + content)
+    client.sock.shutdown(socket.SHUT_WR)
+    for _ in range(2):  # each is a turn of the loop: it has read all that the client has said, and the end
+        witness.send(GET)
+        assert witness.response()[0] == 200
+    has_left.set()
+    assert client.response()[0] == 200
+    assert client.rest() == b""
+    server.stop()
+    server.join()  # a call that goes on would hold it up
 
 
 def test_the_answer_in_progress_survives_a_graceful_stop(serve: Callable[..., Any]) -> None:

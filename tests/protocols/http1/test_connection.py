@@ -7,7 +7,7 @@ import math
 import pytest
 
 from hypercorn.protocols.engine import Closing
-from hypercorn.protocols.events import Data, StreamClosed, Writable
+from hypercorn.protocols.events import Data, Request, StreamClosed, Writable
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -478,6 +478,16 @@ def test_half_closed_client_gets_its_answers(connect) -> None:
     assert session.is_open
     session.answer()
     assert session.output.count(b"200 OK") == 2
+    assert session.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_half_closed_client_whose_second_body_is_not_complete(connect) -> None:
+    session = connect()
+    session.say(GET + post(10) + b"x")
+    session.eof()
+    session.answer()
+    assert [type(event) for event in session.events[-3:]] == [Request, Data, StreamClosed]
+    assert session.events[-1].stream_id == 2
     assert session.engine.closing is Closing.AFTER_FLUSH
 
 
