@@ -195,11 +195,23 @@ def _describe_missing_module(name: str, error: ModuleNotFoundError) -> str:
     if parent and not hasattr(sys.modules.get(parent), "__path__"):
         return f"there is no module '{name}': '{parent}' is a module and not a package"
     places = list(sys.modules[parent].__path__) if parent else sys.path[:1]
-    if closed := [place for place in places if not os.access(place or os.curdir, os.R_OK)]:
+    if closed := [place for place in places if _is_closed(place or os.curdir)]:
         return f"there is no module '{missing}' to be found: user {os.geteuid()} cannot read {closed[0] or Path.cwd()}"
     names = {found.name for found in pkgutil.iter_modules(places)}
     where = f"in package '{parent}'" if parent else f"in {Path.cwd()} or on the import path"
     return f"there is no module '{missing}' {where}{_suggest(last, names, parent and parent + '.')}"
+
+
+def _is_closed(place: str) -> bool:
+    """Whether this directory of an import path may not be read. What is none, such as a mark of an editable
+    installation, is not there."""
+    try:
+        os.scandir(place).close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def evaluate(expression: str, module: ModuleType) -> Any:

@@ -239,6 +239,15 @@ def test_a_directory_that_the_user_cannot_read(write: Write) -> None:
     os.waitpid(pid, 0)
 
 
+def test_a_mark_of_an_editable_installation_is_no_place(write: Write) -> None:
+    """Those of setuptools put one on the path of each package without an `__init__`."""
+    write("space/__init__.py", "__path__.append('__editable__.space.finder.__path_hook__')\n")
+    write("space/views.py", ASGI)
+    assert failure("space.view:app").sentence == (
+        "there is no module 'space.view' in package 'space'; did you mean 'space.views'?"
+    )
+
+
 def test_missing_submodule(write: Write) -> None:
     write("pkg3/__init__.py", "")
     write("pkg3/views.py", ASGI)
