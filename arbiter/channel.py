@@ -185,7 +185,9 @@ class Channel(Generic[Incoming]):
         poll = select.poll()
         poll.register(self.sock, select.POLLOUT)
         deadline = time.monotonic() + seconds
-        while self._outgoing and self._is_open and poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        # Looked at each time, for a socket that could be written to may refuse nevertheless (`_NOT_NOW`).
+        while self._outgoing and self._is_open and (left := deadline - time.monotonic()) > 0:
+            poll.poll(left * 1000)
             self.flush()
 
     def _send_some(self, data: bytes, descriptors: list[int]) -> int:

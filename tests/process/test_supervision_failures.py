@@ -156,12 +156,12 @@ def test_just_enough_descriptors_to_serve_with(start: Start, arguments: list[str
     assert "Traceback" not in arbiter.text()
 
 
-def refused(call: str, error: str) -> list[str]:
+def refused(call: str, error: str, *options: str, command: list[str] = COMMAND) -> list[str]:
     """The command, to which the system answers each such call, or those that `error` counts, with this error."""
     traced = ["strace", "-D", "-f", "-o", os.devnull, f"--trace={call}", f"--inject={call}:error={error}"]
     if shutil.which("strace") is None or subprocess.run([*traced, "true"], check=False).returncode:
         pytest.skip("needs strace, and to be allowed to use it")
-    return [*traced, *COMMAND]
+    return [*traced, *options, *command]
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,21 @@ def test_a_message_for_which_there_is_no_memory_at_first(start: Start, error: st
     arbiter.signal(signal.SIGTERM)
     assert arbiter.ends() == 0
     assert "killed" not in arbiter.text()
+
+
+def test_a_last_word_for_which_there_is_no_memory_has_its_time(application: Path) -> None:
+    """The socket could be written to all the time, so that nothing but the time ends it."""
+    code = (
+        "from hypercorn.arbiter.channel import open_line\n"
+        "from hypercorn.config.supervision import Ready\n"
+        "ours, theirs = open_line()\n"
+        "theirs.send(Ready())\n"
+        "theirs.finish(0.01)\n"
+        "print(ours.receive())\n"
+    )
+    command = refused("sendto", "ENOBUFS", command=[sys.executable, "-c", code])
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, cwd=application)
+    assert done.stdout == "([], True)\n"
 
 
 @pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
