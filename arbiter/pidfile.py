@@ -65,7 +65,7 @@ def _place(temporary: str, path: str) -> None:
                 return
         except FileNotFoundError:  # another has removed it: once more
             continue
-        except PermissionError:  # a lock wants it to be writable
+        except OSError:  # a lock wants it to be writable, and not every file system has locks
             break
     os.rename(temporary, path)
 
