@@ -17,6 +17,8 @@ from ..config.settings import Settings
 from ..config.supervision import ExitStatus
 
 _PID_BYTES = 4
+#: What asks the caller to stop.
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 class Daemon:
@@ -45,12 +47,13 @@ class Daemon:
 def detach() -> Daemon:
     """Become a daemon: only the new process returns. The caller's process exits as the daemon says.
 
-    Until then Ctrl-C, or whatever else asks the caller to stop, stops the daemon.
+    Until then Ctrl-C, or whatever else asks the caller to stop, stops the daemon, in which those signals are blocked at first.
 
     Raises:
         OSError: the system refuses to fork.
     """
     reader, writer = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # they wait until it is known whom to tell
     if os.fork():
         os.close(writer)
         _wait(reader)
@@ -72,8 +75,9 @@ def _wait(reader: int) -> NoReturn:
             os.kill(pid, signal.SIGTERM)
 
     if pid:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        for number in _STOP:
             signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
     word = os.read(reader, 1)
     if pid and not word:
         complain(f"the daemon (pid {pid}) has ended before it served, and could not say why")

@@ -28,6 +28,20 @@ def gate(application: Path) -> Iterator[Callable[[], TextIO]]:
         yield lambda: stack.enter_context(open(application / "gate", "w"))
 
 
+def told_to_stop_at(moment: str) -> list[str]:
+    """The command, which gets TERM when it first calls this function or returns from it."""
+    shim = (
+        "import os, runpy, signal, sys\n"
+        "def look(frame, event, argument):\n"
+        f"    if f'{{event}} of {{frame.f_code.co_name}}' == {moment!r}:\n"
+        "        sys.setprofile(None)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.setprofile(look)\n"
+        "runpy.run_module('hypercorn', run_name='__main__', alter_sys=True)\n"
+    )
+    return [sys.executable, "-c", shim]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_caller_of_a_daemon_is_told_to_stop(
     start: Start, gate: Callable[[], TextIO], number: signal.Signals
@@ -39,6 +53,13 @@ def test_the_caller_of_a_daemon_is_told_to_stop(
     caller.wait_for("Received SIGTERM")
     assert caller.ends() == 0
     caller.wait_for("Stopped")
+    assert "Traceback" not in caller.text()
+
+
+def test_the_caller_of_a_daemon_is_told_to_stop_at_once(start: Start) -> None:
+    """Before it knows whom to tell."""
+    caller = start("-D", "-w", "1", command=told_to_stop_at("call of _wait"))
+    assert caller.ends() == 0
     assert "Traceback" not in caller.text()
 
 
@@ -75,22 +96,13 @@ def test_blocked_signals_are_not_left_so(start: Start, workers: str) -> None:
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_told_to_stop_while_it_takes_what_is_its_own(start: Start, workers: str, moment: str) -> None:
     """The fixture sees that neither file is left."""
-    shim = (
-        "import os, runpy, signal, sys\n"
-        "def look(frame, event, argument):\n"
-        f"    if f'{{event}} of {{frame.f_code.co_name}}' == {moment!r}:\n"
-        "        sys.setprofile(None)\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "sys.setprofile(look)\n"
-        "runpy.run_module('hypercorn', run_name='__main__', alter_sys=True)\n"
-    )
     arbiter = start(
         "-w",
         workers,
         "-p",
         "server.pid",
         bind="unix:server.sock",
-        command=[sys.executable, "-c", shim],
+        command=told_to_stop_at(moment),
     )
     assert arbiter.ends() == 0
     assert "Traceback" not in arbiter.text()
