@@ -390,6 +390,8 @@ class Connection(Transport):
             self._send(output)
         self._begin(self.server.make_http2_engine(now, event, secure=self.secure), now)
         self.engine.set_transport_writable(not self.is_blocked, now)
+        if self._eof:
+            self.engine.receive_eof(now)  # the engine that was told has gone
 
     def _begin(self, engine: Engine, now: float) -> None:
         self.engine = engine

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .websocket_apps import HANDSHAKE
+from .websocket_apps import HANDSHAKE, pause
 
 Serve = Callable[..., Any]
 Message = dict[str, Any]
@@ -283,3 +283,33 @@ def test_graceful_stop_finishes_what_is_open(serve: Serve) -> None:
     client.close()
     server.join()
     assert server.error is None
+
+
+def test_an_upgrade_behind_another_request_of_a_client_that_has_left_ends_the_connection(
+    serve: Serve,
+) -> None:
+    """Nothing of HTTP/2 can follow it. Otherwise what it asks for would be held for as long as a client may be idle."""
+    has_left = threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        while scope["path"] == "/first" and not has_left.is_set():
+            await pause()
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    server = serve(app, keep_alive_timeout=600)
+    client, witness = server.connect(), server.connect()
+    client.send(
+        b"GET /first HTTP/1.1\r\nhost: x\r\n\r\n"
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n"
+        b"http2-settings: AAMAAABk\r\n\r\n"
+    )
+    client.sock.shutdown(socket.SHUT_WR)
+    for _ in range(2):  # each is a turn of the loop: it has read all that the client has said, and the end
+        witness.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert witness.response()[0] == 204
+    has_left.set()
+    assert client.response()[0] == 204
+    assert client.head()[0] == 101
+    client.rest()
