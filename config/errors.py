@@ -49,7 +49,8 @@ def complain(sentence: str) -> None:
     try:
         descriptor = sys.stderr.fileno()
     except (OSError, ValueError, AttributeError):  # a program's own stream
-        print(line, end="", file=sys.stderr)
+        with contextlib.suppress(OSError, ValueError):
+            print(line, end="", file=sys.stderr)
         return
     with contextlib.suppress(OSError):
         os.write(descriptor, line.encode(errors="backslashreplace"))

@@ -353,6 +353,17 @@ def test_standard_error_that_takes_nothing_changes_no_status(
     assert shell(f'"$1" -m hypercorn {arguments} 2>/dev/full', tmp_path).returncode == status
 
 
+def test_a_closed_stream_in_the_place_of_standard_error_changes_no_status(tmp_path: Path) -> None:
+    code = (
+        "import io, sys\n"
+        "sys.stderr = io.StringIO()\n"
+        "sys.stderr.close()\n"
+        "from hypercorn.__main__ import main\n"
+        "sys.exit(main(['--check-config', 'none:app']))\n"
+    )
+    assert shell(f'"$1" -c "{code}"', tmp_path).returncode == 4
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams(closed: str, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
