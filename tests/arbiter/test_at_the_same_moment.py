@@ -21,23 +21,27 @@ def successes(take: Callable[[], object]) -> int:
     pids: list[int] = []
     for _ in range(PROCESSES):
         if (pid := os.fork()) == 0:
-            os.close(begin[1])
-            os.close(end[1])
-            os.read(begin[0], 1)
-            taken = take()
-            os.write(told[1], b"1" if taken else b"0")
-            os.read(end[0], 1)
-            os._exit(0)
+            try:
+                os.close(begin[1])
+                os.close(end[1])
+                os.read(begin[0], 1)
+                taken = take()
+                os.write(told[1], b"1" if taken else b"0")
+                os.close(told[1])
+                os.read(end[0], 1)
+            finally:  # whatever it was, the rest of the tests is not this process's to run
+                os._exit(0)
         pids.append(pid)
     os.close(begin[1])
-    words = b""
-    while len(words) < PROCESSES:
-        words += os.read(told[0], PROCESSES)
+    os.close(told[1])
+    with open(told[0], "rb") as answers:
+        words = answers.read()
     os.close(end[1])
     for pid in pids:
         os.waitpid(pid, 0)
-    for descriptor in (begin[0], *told, end[0]):
-        os.close(descriptor)
+    os.close(begin[0])
+    os.close(end[0])
+    assert len(words) == PROCESSES
     return words.count(b"1")
 
 
