@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..protocols.engine import LocalProtocolError
 from ..protocols.events import Fields, Request
-from .connection import FLUSH_SIZE, TURN_SIZE
+from .connection import FLUSH_SIZE, PIECE_COST, TURN_SIZE
 from .errors import (
     ClientDisconnected,
     UnexpectedMessageError,
@@ -82,7 +82,7 @@ class ASGIExchange(HTTPExchange):
         self._sendable: Signal | None = None
         self._sends_trailers = False
         self._trailers: Fields = []
-        #: The value of `bytes_sent` at which others get their turn.
+        #: The value of `bytes_sent` at which others get their turn, if no piece had its cost.
         self._turn_ends = TURN_SIZE
         self.task: Task | None = None
 
@@ -271,6 +271,7 @@ class ASGIExchange(HTTPExchange):
         if is_last:
             self._complete(now)
         else:
+            self._turn_ends -= PIECE_COST
             if ended:
                 self._state = TRAILERS
             if connection.unflushed >= FLUSH_SIZE:

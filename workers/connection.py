@@ -41,6 +41,8 @@ FLUSH_SIZE = 65536
 #: How much one application may send before others get their turn: a peer that reads as fast as it sends, or content that
 #: is dropped (HEAD), never makes `send()` wait.
 TURN_SIZE = 1 << 18
+#: What each piece of content counts for beside its bytes: many tiny ones must not hold more memory, nor the loop for longer.
+PIECE_COST = 200
 #: Where the peer ranks its streams: output above which those that come first are waited for, to give more.
 RANKED_PIECE = 16384
 #: And what the kernel keeps ready to be sent then: nothing can overtake it any more.

@@ -10,6 +10,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeAlias, cast
 
+from .connection import PIECE_COST
 from .errors import ClientDisconnected
 from .file_part import FilePart
 from .wsgi_environ import Environ, ErrorLog, FileWrapper
@@ -21,8 +22,6 @@ ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | N
 
 #: Bytes that an application may be ahead of its client; then its thread waits.
 HIGH_WATER = 128 * 1024
-#: What each piece counts for beside its bytes: many tiny ones must not hold more memory, nor the loop for longer.
-PIECE_COST = 200
 
 #: Statuses whose responses have no content, so that there is no length of it to tell.
 _WITHOUT_LENGTH = frozenset((204, 304))

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from hypercorn.workers.connection import FLUSH_SIZE
+
 from .websocket_apps import HANDSHAKE, pause
 
 Serve = Callable[..., Any]
@@ -156,6 +158,35 @@ def test_a_message_of_the_wrong_form_is_named(serve: Serve, messages: list[Any],
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert client.response()[0] == 500
     assert complaint in errors[0]
+
+
+def test_a_stream_of_many_small_pieces_leaves_others_their_turn(serve: Serve) -> None:
+    """There are too few for anything else to make it wait."""
+    many, sent = FLUSH_SIZE - 1, 0
+    has_begun, is_asked, is_served = threading.Event(), threading.Event(), threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal sent
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200})
+        if scope["path"] == "/stream":
+            has_begun.set()
+            assert is_asked.wait(10)
+            while sent < many and not is_served.is_set():
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+                sent += 1
+        else:
+            is_served.set()
+        await send({"type": "http.response.body"})
+
+    server = serve(app)
+    client, other = server.connect(), server.connect()
+    client.send(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert has_begun.wait(10)
+    other.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    is_asked.set()
+    assert other.response()[0] == client.response()[0] == 200
+    assert sent < many
 
 
 def test_application_error_before_the_response(serve: Serve) -> None:
