@@ -23,7 +23,7 @@ from ..protocols.websocket import (
     accept,
     read_handshake,
 )
-from .connection import TURN_SIZE
+from .connection import PIECE_COST, TURN_SIZE
 from .errors import ClientDisconnected, UnexpectedMessageError, as_bytes, as_fields, is_departure, is_failure
 from .websocket_tunnel import INTERNAL_ERROR, NORMAL, Message, WebSocketTunnel
 
@@ -67,7 +67,7 @@ class WebSocketExchange(WebSocketTunnel):
         super().__init__(connection, request)
         self._state = State.HANDSHAKE
         self._handshake: Handshake | None = None
-        #: The value of `bytes_sent` at which others get their turn.
+        #: The value of `bytes_sent` at which others get their turn, if no message had its cost.
         self._turn_ends = TURN_SIZE
         self.task: Task | None = None
 
@@ -198,6 +198,7 @@ class WebSocketExchange(WebSocketTunnel):
         state = self._state
         if state is _ACCEPTED:
             if kind == "websocket.send":
+                self._turn_ends -= PIECE_COST
                 if self._send_message(message):
                     await self._wait_writable()
                 elif self.bytes_sent >= self._turn_ends:

@@ -288,6 +288,38 @@ def test_an_application_that_sends_and_sends_leaves_others_their_turn(serve: Ser
     assert sent < many
 
 
+def test_so_does_one_that_sends_tiny_messages(serve: Serve) -> None:
+    """They are too few for anything else to make it wait."""
+    many, sent = 20_000, 0
+    has_begun, is_asked, is_served = threading.Event(), threading.Event(), threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal sent
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            has_begun.set()
+            assert is_asked.wait(10)
+            while sent < many and not is_served.is_set():
+                await send({"type": "websocket.send", "bytes": b""})
+                sent += 1
+        else:
+            assert scope["type"] == "http"
+            is_served.set()
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+
+    server = serve(app)
+    client, other = server.connect(), server.connect()
+    client.send(HANDSHAKE + b"\r\n")
+    assert has_begun.wait(10)
+    other.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    is_asked.set()
+    assert other.response()[0] == 204
+    client.sock.shutdown(socket.SHUT_WR)
+    client.rest()
+    assert sent < many
+
+
 def test_a_client_that_does_not_read(serve: Serve) -> None:
     progress: list[int] = []
     ended = threading.Event()
