@@ -46,8 +46,9 @@ class LogTarget(logging.Handler):
         self.acquire()
         try:
             self._write(data)
-        except (OSError, ValueError):
-            # A full disk, a closed stream: there is no better place to report to.
+        except Exception:  # noqa: BLE001
+            # A full disk, a closed stream, a stream of the program's own, which may raise anything: there is no
+            # better place to report to.
             return
         finally:
             self.release()

@@ -111,11 +111,11 @@ class _Silence(logging.NullHandler):
     """Keeps the last-resort handler of `logging` quiet."""
 
 
-def attach(name: str, target: logging.Logger | str | None, stream: TextIO, settings: Options) -> None:
+def attach(name: str, target: logging.Logger | str | None, stream: TextIO | None, settings: Options) -> None:
     """Make `target` what the logger `name` writes to, in place of what an earlier call attached.
 
     Args:
-        stream: what `"-"` means.
+        stream: what `"-"` means; None where the process was started without it.
 
     Raises:
         LogConfigurationError: the file cannot be opened.
@@ -157,7 +157,9 @@ def _has_logconfig(settings: Options) -> bool:
     return settings.logconfig is not None or settings.logconfig_dict is not None
 
 
-def _make_handler(target: logging.Logger | str | None, stream: TextIO, settings: Options) -> logging.Handler:
+def _make_handler(
+    target: logging.Logger | str | None, stream: TextIO | None, settings: Options
+) -> logging.Handler:
     if target is None:
         return _Silence()
     if isinstance(target, logging.Logger):
@@ -165,7 +167,10 @@ def _make_handler(target: logging.Logger | str | None, stream: TextIO, settings:
     handler: LogTarget
     if target in ("-", "/dev/stdout", "/dev/stderr"):
         # By descriptor, since what is behind the two paths may be a socket, which cannot be opened.
-        handler = StreamTarget({"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr}.get(target, stream))
+        stream = {"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr}.get(target, stream)
+        if stream is None:
+            return _Silence()
+        handler = StreamTarget(stream)
     else:
         try:
             handler = FileTarget(target, _file_owner(settings))

@@ -59,6 +59,31 @@ def test_replaced_stream(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith("[INFO] hello\n")
 
 
+def test_absent_streams(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # What Python makes of descriptors that are closed when it starts.
+    monkeypatch.setattr(sys, "stdout", None)
+    configure(accesslog="-")
+    logging.getLogger(logs.ACCESS).info("nowhere, and not on standard error either")
+    monkeypatch.setattr(sys, "stderr", None)
+    settings = configure(errorlog="/dev/stderr", accesslog="/dev/stdout")
+    error.error("nowhere")
+    logger = access_logger(settings)
+    assert logger is not None
+    logger.info("nowhere")
+    monkeypatch.undo()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_stream_that_raises_what_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Window(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise RuntimeError("the window is closed")
+
+    monkeypatch.setattr(sys, "stderr", Window())
+    configure()
+    error.error("nowhere")
+
+
 def test_configure_again_replaces_only_ours(tmp_path: Path) -> None:
     mine = logging.StreamHandler(io.StringIO())
     error.addHandler(mine)
