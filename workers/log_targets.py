@@ -134,7 +134,8 @@ class FileTarget(LogTarget, logging.FileHandler):
         self._follow_at = time.monotonic() + _FOLLOW_INTERVAL_S
         try:
             status = os.stat(self.baseFilename)
-        except FileNotFoundError:
+        except OSError:
+            # It is not there any more, or its directory is not for us: what is open is kept if it cannot be made.
             pass
         else:
             if (status.st_dev, status.st_ino) == self._identity:

@@ -280,6 +280,19 @@ def test_rotated_file_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert path.read_text().endswith("three\n")
 
 
+def test_path_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As the directory of root's logs for a worker that has given root up; this is refused to root as well.
+    monkeypatch.setattr(log_targets, "_FOLLOW_INTERVAL_S", 0.0)
+    (tmp_path / "dir").mkdir()
+    configure(errorlog=str(tmp_path / "dir" / "log"))
+    error.info("one")
+    (tmp_path / "dir").rename(tmp_path / "moved")
+    (tmp_path / "dir").touch()
+    error.info("two")
+    lines = (tmp_path / "moved" / "log").read_text().splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == ["one", "two"]
+
+
 def test_several_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "log"
     configure(errorlog=str(path))
