@@ -145,7 +145,7 @@ class FileTarget(LogTarget, logging.FileHandler):
 
 
 class StreamTarget(LogTarget, logging.StreamHandler[TextIO]):
-    """Writes to a standard stream, by its descriptor where it has one."""
+    """Writes to a standard stream, by its descriptor where it has one, until the stream is closed."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -167,6 +167,8 @@ class StreamTarget(LogTarget, logging.StreamHandler[TextIO]):
         if self._fd < 0:
             self.stream.write(data.decode())
             self.stream.flush()
+        elif getattr(self.stream, "closed", False):
+            pass  # its number is another file's by now
         elif self._poll is None:
             os.write(self._fd, data)
         elif len(data) <= _CHUNK:

@@ -84,6 +84,22 @@ def test_stream_that_raises_what_it_likes(monkeypatch: pytest.MonkeyPatch) -> No
     error.error("nowhere")
 
 
+def test_closed_stream_whose_number_is_given_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "stream").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        number = stream.fileno()
+        configure()
+        error.error("before")
+    monkeypatch.undo()
+    with (tmp_path / "other").open("w") as other:
+        os.dup2(other.fileno(), number)
+        error.error("after")
+        if number != other.fileno():
+            os.close(number)
+    assert (tmp_path / "other").read_text() == ""
+    assert (tmp_path / "stream").read_text().endswith("before\n")
+
+
 def test_configure_again_replaces_only_ours(tmp_path: Path) -> None:
     mine = logging.StreamHandler(io.StringIO())
     error.addHandler(mine)
