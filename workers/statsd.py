@@ -78,9 +78,9 @@ class StatsdAccessLog:
         self._statsd = Statsd(settings.statsd_host or "", settings.statsd_prefix, settings.dogstatsd_tags)
         self._lines = lines
         logger = logging.getLogger(ERROR)
+        # The last one counts what is logged; another server of this process goes on with its own responses.
         for handler in [handler for handler in logger.handlers if isinstance(handler, StatsdHandler)]:
             logger.removeHandler(handler)
-            handler.close()
         self._handler = StatsdHandler(self._statsd)
         logger.addHandler(self._handler)
 
@@ -98,6 +98,7 @@ class StatsdAccessLog:
         """Send no more: the socket is closed."""
         logging.getLogger(ERROR).removeHandler(self._handler)
         self._handler.close()
+        self._statsd.close()
         if self._lines is not None:
             self._lines.close()
 
@@ -117,7 +118,3 @@ class StatsdHandler(logging.Handler):
         kind = _KINDS.get(getattr(record, "mtype", ""))
         if metric and value is not None and kind is not None:
             self._statsd.send(metric, value, kind)
-
-    def close(self) -> None:
-        self._statsd.close()
-        super().close()

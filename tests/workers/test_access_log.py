@@ -317,6 +317,19 @@ def test_statsd_made_again_counts_once(server: socket.socket) -> None:
     assert server.recv(1000) == b"end:0|c|@1.0"
 
 
+def test_statsd_of_two_servers_in_one_process(server: socket.socket) -> None:
+    host = f"127.0.0.1:{server.getsockname()[1]}"
+    first, second = make(statsd_host=host, statsd_prefix="a"), make(statsd_host=host, statsd_prefix="b")
+    first.log(record())
+    second.log(record())
+    names = [server.recv(1000).partition(b":")[0] for _ in range(6)]
+    assert [name.partition(b".")[0] for name in names] == [b"a"] * 3 + [b"b"] * 3
+    second.close()
+    first.log(record())
+    assert server.recv(1000).startswith(b"a.")
+    first.close()
+
+
 def test_statsd_that_is_not_there(server: socket.socket) -> None:
     host = f"127.0.0.1:{server.getsockname()[1]}"
     server.close()
