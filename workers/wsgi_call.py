@@ -244,12 +244,11 @@ class Call:
             self.answer = body
 
     def _log_excess(self) -> None:
-        of = self._environ.get
         logger.error(
-            "The WSGI application gives more than the Content-Length that it announced: %s %s%s",
-            of("REQUEST_METHOD"),
-            of("SCRIPT_NAME", ""),
-            of("PATH_INFO", ""),
+            "The WSGI application gives more than the Content-Length that it announced: %s %s",
+            self._environ.get("REQUEST_METHOD"),
+            # As it was sent: decoded, it may hold line feeds, and so lines that we have not written.
+            self._environ.get("RAW_URI", "").partition("?")[0],
         )
 
     def _finish_with_file(self, wrapper: FileWrapper) -> bool:

@@ -304,9 +304,9 @@ class TestRequestBody:
 
 
 class TestResponse:
-    def run(self, serve: Callable[..., Any], app: Any, method: bytes = b"GET") -> Any:
+    def run(self, serve: Callable[..., Any], app: Any, method: bytes = b"GET", target: bytes = b"/") -> Any:
         client = serve(app).connect()
-        client.send(method + b" / HTTP/1.1\r\nhost: a\r\n\r\n")
+        client.send(method + b" " + target + b" HTTP/1.1\r\nhost: a\r\n\r\n")
         return client.response(is_head=method == b"HEAD")
 
     @pytest.mark.parametrize(
@@ -554,9 +554,9 @@ class TestResponse:
             return kind([b"12", b"34", b"5"])
 
         with caplog.at_level(logging.ERROR, "hypercorn.error"):
-            assert self.run(serve, app)[2] == b"123"
+            assert self.run(serve, app, target=b"/a%0Aforged?b")[2] == b"123"
         told = [record.getMessage() for record in caplog.records]
-        assert [text.partition("announced: ")[2] for text in told] == ["GET /"]
+        assert [text.partition("announced: ")[2] for text in told] == ["GET /a%0Aforged"]
 
     def test_less_than_announced(self, serve: Callable[..., Any]) -> None:
         def app(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
