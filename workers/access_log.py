@@ -309,7 +309,9 @@ def _user(record: AccessRecord) -> str:
                 user = base64.b64decode(credentials.strip(), validate=True).partition(b":")[0]
             except binascii.Error:
                 break
-            return _escape(user.decode("utf-8", "backslashreplace")) or "-"
+            text = user.decode("utf-8", "backslashreplace")
+            # Unicode has line ends and directions too (U+2028, U+202E), which `_escape` need not know: bytes then.
+            return _escape(text if text.isprintable() else user.decode("latin-1")) or "-"
     return "-"
 
 

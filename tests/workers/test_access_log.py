@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import logging
@@ -135,6 +136,9 @@ def test_basic_user() -> None:
     assert user(b"basic OnBhc3M=") == "-"
     assert user(b"Basic !!") == "-"
     assert user(b"Bearer YW5uOnBhc3M=") == "-"
+    assert user(b"Basic " + base64.b64encode("jörg:".encode())) == "jörg"
+    for name in ("a\u2028b", "a\u202eb", "a\nb"):
+        assert user(b"Basic " + base64.b64encode(f"{name}:".encode())).isprintable()
 
 
 def test_websocket_end() -> None:
