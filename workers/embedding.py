@@ -20,6 +20,7 @@ from ..config.settings import Settings
 from ..config.sockets import Listener, Sockets, remove_socket_file, socket_url, start_listening
 from . import logs
 from .application import LoadedApplication, classify
+from .logger_class import check_logger_class
 from .runtime import Runtime
 from .server import Server
 from .supervision import DrainReason, Unsupervised
@@ -54,6 +55,7 @@ class Embedded:
         self.settings: Settings = config.resolve(without=_OF_WORKERS)
         self.has_started = False
         logs.configure(self.settings, is_guest=True)
+        check_logger_class(self.settings)
         self._sockets = config.create_sockets() if sockets is None else sockets
         # Files of sockets that others made, or passed to us, are theirs.
         binds = (*self.settings.bind, *self.settings.insecure_bind) if sockets is None else ()

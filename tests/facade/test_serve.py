@@ -454,6 +454,7 @@ class TestFailures:
         [
             (App(), {"backlog": -1}, ConfigError),
             (App(), {"accesslog": "/nowhere/at/all"}, LogConfigurationError),
+            (App(), {"logger_class": "nowhere.Logger"}, LogConfigurationError),
             (App(), {"bind": ["127.0.0.1:0", "203.0.113.1:1"]}, BindError),
             (object(), {}, ApplicationError),
         ],
