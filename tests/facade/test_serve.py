@@ -176,10 +176,15 @@ class TestStop:
         async def trigger() -> None:
             raise ShutdownError
 
+        async def trigger_in_group() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(trigger())
+
         async def main() -> None:
-            app = App()
-            await hypercorn.asyncio.serve(app, make_config(), shutdown_trigger=trigger)
-            assert app.events == ["startup", "shutdown"]
+            for each in (trigger, trigger_in_group):
+                app = App()
+                await hypercorn.asyncio.serve(app, make_config(), shutdown_trigger=each)
+                assert app.events == ["startup", "shutdown"]
 
         run(main())
 
@@ -618,8 +623,12 @@ class TestTrio:
         async def says_so_with_an_error() -> None:
             raise ShutdownError
 
-        assert run(returns) == ["startup", "shutdown"]
-        assert run(says_so_with_an_error) == ["startup", "shutdown"]
+        async def says_so_in_a_nursery() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(says_so_with_an_error)
+
+        for trigger in (returns, says_so_with_an_error, says_so_in_a_nursery):
+            assert run(trigger) == ["startup", "shutdown"]
         with pytest.raises(ExceptionGroup) as caught:  # of the test's own nursery
             run(raises)
         assert [str(error) for error in caught.value.exceptions] == ["mine"]

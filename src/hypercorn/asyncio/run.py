@@ -137,8 +137,9 @@ async def serve_embedded(
 
 async def _await_trigger(shutdown_trigger: Trigger, stop: Callable[[], None]) -> None:
     try:
-        with suppress(ShutdownError):
-            await shutdown_trigger()
+        await shutdown_trigger()
+    except* ShutdownError:  # as it is, or out of a group of tasks that the trigger has
+        pass
     finally:
         stop()
 

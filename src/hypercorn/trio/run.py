@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from multiprocessing.synchronize import Event as EventType
 from typing import TYPE_CHECKING, Any
@@ -152,8 +151,7 @@ class _Session:
 
     async def _await_trigger(self, trigger: Trigger) -> None:
         try:
-            with suppress(ShutdownError):
-                await trigger()
+            await _end_of(trigger)
         except Exception as error:  # noqa: BLE001 - raised in the caller
             self._failure = self._failure or error
         finally:
@@ -173,3 +171,10 @@ class _Session:
             self._shield.deadline = trio.current_time() + self._embedded.seconds_to_end
         else:
             self._shield.cancel()
+
+
+async def _end_of(trigger: Trigger) -> None:
+    try:
+        await trigger()
+    except* ShutdownError:  # as it is, or out of a nursery that the trigger has
+        pass
