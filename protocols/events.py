@@ -120,13 +120,21 @@ class Refused:
         method, target: as far as they were read; empty where they were not.
         http_version: as far as known, else `""`.
         reason: one line for the debug log that names the rule.
+        stream_id: of the `Request` that came before, whose `StreamClosed` follows; 0 if none did.
     """
 
-    __slots__ = ("http_version", "method", "reason", "status", "target")
+    __slots__ = ("http_version", "method", "reason", "status", "stream_id", "target")
 
     def __init__(
-        self, status: int, reason: str, method: str = "", target: bytes = b"", http_version: str = ""
+        self,
+        status: int,
+        reason: str,
+        method: str = "",
+        target: bytes = b"",
+        http_version: str = "",
+        stream_id: int = 0,
     ) -> None:
+        self.stream_id = stream_id
         self.status = status
         self.reason = reason
         self.method = method

@@ -20,6 +20,8 @@ class Exchange(Protocol):
     task: Task | None
     #: When `handle_deadline` wants to be called, or `NEVER`.
     deadline: float
+    #: Status code of the response, 0 if none was sent.
+    status: int
 
     def start(self) -> None:
         """Begin to call the application; the exchange is finished whatever that does."""

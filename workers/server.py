@@ -364,7 +364,10 @@ class Server:
     def refused(self, connection: Connection, event: Refused) -> None:
         """The server itself has answered."""
         logger.debug("Refused with %d: %s", event.status, event.reason)
-        if self._access_log is not None:
+        exchange = connection.exchanges.get(event.stream_id)
+        if exchange is not None:
+            exchange.status = event.status  # it is told of its end next, and then logged, once
+        elif self._access_log is not None:
             self._access_log.log(record_of_refusal(connection, event))
 
     def log_exchange(self, connection: Connection, exchange: LoggedExchange, now: float) -> None:

@@ -161,15 +161,15 @@ class ConnectionState:
             self.events.append(StreamClosed(self._open))
             self._cut()
             return
-        if self._open:
-            self.events.append(StreamClosed(self._open))
         if self._is_invalid_preface():
             self.fault = "it began with neither HTTP/1 nor the preface of HTTP/2"
             self._buffer.clear()
         elif self._open or self._reading is R_HEAD:
             method, target, version = rules.describe(self._request, self._buffer)
-            self.events.append(Refused(refusal.status, refusal.reason, method, target, version))
+            self.events.append(Refused(refusal.status, refusal.reason, method, target, version, self._open))
             self._out.append(self._writer.write_error(refusal.status))
+        if self._open:
+            self.events.append(StreamClosed(self._open))
         self._close(Closing.AFTER_FLUSH)
 
     def _is_invalid_preface(self) -> bool:

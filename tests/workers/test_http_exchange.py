@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 import threading
@@ -344,3 +345,31 @@ def test_an_upgrade_behind_another_request_of_a_client_that_has_left_ends_the_co
     assert client.response()[0] == 204
     assert client.head()[0] == 101
     client.rest()
+
+
+def read_all(environ: Message, start_response: Any) -> list[bytes]:
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [])
+    return [body]
+
+
+@pytest.mark.parametrize("app", [echo, read_all])
+def test_a_request_that_the_engine_refuses_is_logged_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture, app: Any
+) -> None:
+    caplog.set_level(logging.INFO, "hypercorn.access")
+    server = serve(
+        app,
+        accesslog=logging.getLogger("hypercorn.access"),
+        access_log_format="%(m)s %(U)s %(a)s %(s)s %(B)s",
+    )
+    client = server.connect()
+    client.send(
+        b"POST /a HTTP/1.1\r\nhost: x\r\nuser-agent: me\r\ntransfer-encoding: chunked\r\n\r\nno size\r\n"
+    )
+    assert client.response()[0] == 400
+    client.close()  # which the server would wait for
+    server.stop()
+    server.join()
+    lines = [record.getMessage() for record in caplog.records if record.name == "hypercorn.access"]
+    assert lines == ["POST /a me 400 0"]
