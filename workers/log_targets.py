@@ -101,7 +101,12 @@ class FileTarget(LogTarget, logging.FileHandler):
         finally:
             self.release()
 
-    def close(self) -> None:
+    def let_go(self) -> None:
+        """Close the file; another line would open it again.
+
+        `close` does not: `logging.config`, with which applications set up their own logs, closes every handler of the
+        process, those too that stay in use, and a worker that has given root up might not get the file back.
+        """
         self.acquire()
         try:
             if self._fd >= 0:
@@ -109,11 +114,15 @@ class FileTarget(LogTarget, logging.FileHandler):
                 self._fd = -1
         finally:
             self.release()
-        super().close()
+
+    def __del__(self) -> None:
+        # A log configuration that names our loggers drops their handlers.
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
 
     def _write(self, data: bytes) -> None:
         if self._fd < 0:
-            # Closed by a later configuration, while a server made earlier in this process still uses it.
+            # Let go by a later configuration, while a server made earlier in this process still uses it.
             self.reopen()
         elif time.monotonic() >= self._follow_at:
             self._follow()

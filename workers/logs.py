@@ -128,6 +128,8 @@ def attach(name: str, target: logging.Logger | str | None, stream: TextIO | None
     # Ours comes first: programs look for it there.
     logger.handlers = others if target is logger else [handler, *others]
     for old in replaced:
+        if isinstance(old, FileTarget):
+            old.let_go()
         old.close()
     if target is logger:
         return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
+import logging.config
 import os
 import re
 import resource
@@ -309,6 +311,36 @@ def test_path_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.Monke
     assert [line.rpartition(" ")[2] for line in lines] == ["one", "two"]
 
 
+def test_files_outlast_a_log_configuration_of_the_application(tmp_path: Path) -> None:
+    path = tmp_path / "dir" / "log"
+    path.parent.mkdir()
+    configure(errorlog=str(path))
+    error.error("one")
+    # As a directory that a worker may not look into: there the file cannot be opened again.
+    path.parent.rename(tmp_path / "moved")
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    error.error("two")
+    lines = (tmp_path / "moved" / "log").read_text().splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == ["one", "two"]
+
+
+def test_a_file_whose_handler_is_dropped_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    configure(errorlog=str(path))
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "handlers": {"none": {"class": "logging.NullHandler"}},
+            "loggers": {"hypercorn.error": {"handlers": ["none"]}},
+        }
+    )
+    gc.collect()
+    names = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert str(path) not in names
+    error.handlers.clear()
+
+
 def test_several_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "log"
     configure(errorlog=str(path))
@@ -479,7 +511,7 @@ def test_a_file_that_took_nothing_for_a_while(tmp_path: Path) -> None:
     target.write_line("and again")
     text = os.read(reading, 65536).decode()
     os.close(reading)
-    target.close()
+    target.let_go()
     dropped = 100 - kept // 4001
     assert dropped > 0
     assert text == f"({dropped} log lines were dropped here: the target took none)\nback again\nand again\n"
@@ -503,7 +535,7 @@ def test_a_line_that_fits_in_part(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     target.write_line("fourth")
-    target.close()
+    target.let_go()
     assert (tmp_path / "log").read_text() == (
         "first\nseco\n(2 log lines were dropped here: the target took none)\nfourth\n"
     )
