@@ -90,8 +90,6 @@ class ASGIExchange(HTTPExchange):
 
     def start(self) -> None:
         """Call the application in a task."""
-        if (tls := self._connection.tls) is not None:
-            tls.tls_info()  # now: the peer may break TLS before the task begins, which has nothing to tell then
         self.task = self._connection.runtime.spawn(self.run)
 
     async def run(self) -> None:

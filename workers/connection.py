@@ -242,6 +242,7 @@ class Connection(Transport):
         """TLS itself has got further: in its handshake, with a record of its own, or to its end."""
         now = monotonic()
         if tls.handshake_done and not was_done:
+            tls.tls_info()  # now: once the peer has broken TLS, it has nothing to tell to the requests before that
             self._handshake_done(tls.alpn, now)
         if tls.has_output:
             self._write(tls.data_to_send())

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
+from .connection import PIECE_COST
+
 logger = logging.getLogger("hypercorn.error")
 
 
@@ -30,10 +32,6 @@ class RequestBodyTooLarge(OSError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the request body is larger than {limit} bytes")
-
-
-#: What a waiting piece costs beside its bytes: many tiny ones must not hold more memory than they may.
-_PIECE_COST = 200
 
 
 class RequestBody(io.RawIOBase):
@@ -76,7 +74,7 @@ class RequestBody(io.RawIOBase):
             self.fail(RequestBodyTooLarge(self._limit))
             return
         with self._lock:
-            cost = len(data) + _PIECE_COST
+            cost = len(data) + PIECE_COST
             fits = self._memory_size + cost <= self._spool_size
             if self._file_end == 0 and (fits or not self._has_file()):
                 self._memory.append(memoryview(data))
@@ -189,7 +187,7 @@ class RequestBody(io.RawIOBase):
         view[:taken] = piece[:taken]
         if taken == len(piece):
             self._memory.popleft()
-            self._memory_size -= _PIECE_COST
+            self._memory_size -= PIECE_COST
         else:
             self._memory[0] = piece[taken:]
         self._memory_size -= taken

@@ -11,12 +11,13 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from hypercorn.protocols.engine import Closing
 from hypercorn.protocols.http1 import HTTP1Parameters
 from hypercorn.protocols.http1.state import MAX_WAITING
 
+from ..model_network import NetworkMachine
 from .model_client import ClientRequest, ModelClient
 from .model_worker import Exchange, ModelWorker
 
@@ -28,7 +29,7 @@ rarely = st.integers(0, 7).map(lambda number: number == 7)
 pieces = st.sampled_from([1, 2, 3, 10, 50, 1000, READ_SIZE, READ_SIZE])
 
 
-class WellBehavedClient(RuleBasedStateMachine):
+class WellBehavedClient(NetworkMachine):
     """See the module. Whatever the rules have done, `teardown` brings it to its end."""
 
     client: ModelClient
@@ -135,23 +136,6 @@ class WellBehavedClient(RuleBasedStateMachine):
         if self.worker.is_reading:
             self.has_arrived = True
             self.worker.receive_eof()
-
-    @precondition(lambda self: self.worker.output)
-    @rule(size=pieces)
-    def deliver_to_client(self, size: int) -> None:
-        data = bytes(self.worker.output[:size])
-        del self.worker.output[:size]
-        self.client.receive(data)
-
-    @precondition(lambda self: not self.worker.is_blocked)
-    @rule()
-    def block(self) -> None:
-        self.worker.block()
-
-    @precondition(lambda self: self.worker.is_blocked)
-    @rule()
-    def unblock(self) -> None:
-        self.worker.unblock()
 
     # ---- the server
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from hypercorn.protocols.engine import Closing
 from hypercorn.protocols.http2 import HTTP2Parameters
 
+from ..model_network import NetworkMachine
 from .model_client import ClientStream, ModelClient
 from .model_worker import Exchange, ModelWorker
 
@@ -45,7 +46,7 @@ dependencies = st.none() | st.fixed_dictionaries(
 )
 
 
-class WellBehavedClient(RuleBasedStateMachine):
+class WellBehavedClient(NetworkMachine):
     """See the module. Whatever the rules have done, `teardown` brings it to its end."""
 
     client: ModelClient
@@ -232,23 +233,6 @@ class WellBehavedClient(RuleBasedStateMachine):
             data = bytes(self.client.output[:size])
             del self.client.output[:size]
             self.worker.receive(data)
-
-    @precondition(lambda self: self.worker.output)
-    @rule(size=pieces)
-    def deliver_to_client(self, size: int) -> None:
-        data = bytes(self.worker.output[:size])
-        del self.worker.output[:size]
-        self.client.receive(data)
-
-    @precondition(lambda self: not self.worker.is_blocked)
-    @rule()
-    def block(self) -> None:
-        self.worker.block()
-
-    @precondition(lambda self: self.worker.is_blocked)
-    @rule()
-    def unblock(self) -> None:
-        self.worker.unblock()
 
     # ---- the worker
 

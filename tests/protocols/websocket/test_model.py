@@ -11,11 +11,12 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from hypercorn.protocols.engine import Closing
 from hypercorn.protocols.websocket import Close, SessionParameters
 
+from ..model_network import NetworkMachine
 from .model_client import ModelClient, agree, content
 from .model_worker import HIGH_WATER, ModelWorker
 
@@ -31,7 +32,7 @@ reasons = st.sampled_from(["", "bye", "é" * 61])
 rarely = st.integers(0, 5).map(lambda number: number == 5)
 
 
-class WellBehavedClient(RuleBasedStateMachine):
+class WellBehavedClient(NetworkMachine):
     """See the module. Whatever the rules have done, `teardown` brings it to its end."""
 
     client: ModelClient
@@ -144,23 +145,6 @@ class WellBehavedClient(RuleBasedStateMachine):
     def deliver_end(self) -> None:
         self.has_arrived = True
         self.worker.receive_eof()
-
-    @precondition(lambda self: self.worker.output)
-    @rule(size=pieces)
-    def deliver_to_client(self, size: int) -> None:
-        data = bytes(self.worker.output[:size])
-        del self.worker.output[:size]
-        self.client.receive(data)
-
-    @precondition(lambda self: not self.worker.is_blocked)
-    @rule()
-    def block(self) -> None:
-        self.worker.block()
-
-    @precondition(lambda self: self.worker.is_blocked)
-    @rule()
-    def unblock(self) -> None:
-        self.worker.unblock()
 
     @precondition(lambda self: self.worker.has_begun and not self.has_arrived)
     @rule(chance=rarely)
