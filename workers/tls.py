@@ -1,7 +1,7 @@
 """TLS without a socket, the same for every loop, and the certificate that new connections get.
 
 `TLSLayer` stands between a connection's socket and its engine: ciphertext in, plaintext out, and the other
-way round. It works on two memory buffers of OpenSSL, so it never blocks, waits or logs, and knows no
+way round. It works on two memory buffers of OpenSSL (`TLSMemory`), so it never blocks, waits or logs, and knows no
 deadline: the time a handshake may take is the connection's affair. What it holds is small: all that has been
 received is given out by the same call, and what is to be sent is the caller's at the next `data_to_send`.
 
@@ -55,6 +55,28 @@ class TLSHandshakeError(TLSError):
     """No TLS connection could be agreed on; the text is one line for the debug log."""
 
 
+class TLSMemory:
+    """OpenSSL's side of all connections of a loop: what was received for it, what it has to send.
+
+    Such a buffer never shrinks. With a pair of its own, a connection that once had a large request or response would
+    keep as much for as long as it lives, and the processor would find the memory of each one cold. So every call
+    of a `TLSLayer` empties both before it returns, and the next may be another's. One thread only. What is in them is
+    encrypted: should a mistake ever leave something behind, another peer could not read it.
+    """
+
+    __slots__ = ("incoming", "outgoing")
+
+    def __init__(self) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+
+    def clear(self) -> None:
+        """Throw away what is there, in small pieces: memory may just have run out."""
+        for buffer in (self.incoming, self.outgoing):
+            while buffer.pending:
+                buffer.read(_RECORD_SIZE)
+
+
 class TLSLayer:
     """The server's side of one TLS connection.
 
@@ -74,8 +96,10 @@ class TLSLayer:
     __slots__ = (
         "_incoming",
         "_info",
+        "_memory",
         "_object",
         "_outgoing",
+        "_output",
         "_sent_close",
         "handshake_begun",
         "handshake_done",
@@ -83,10 +107,13 @@ class TLSLayer:
         "received_close",
     )
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+    def __init__(self, context: ssl.SSLContext, memory: TLSMemory) -> None:
+        self._memory = memory
+        self._incoming = memory.incoming
+        self._outgoing = memory.outgoing
+        self._object = context.wrap_bio(memory.incoming, memory.outgoing, server_side=True)
+        #: What OpenSSL has to send, but for what `encrypt` gives at once.
+        self._output = b""
         self._info: dict[str, Any] | None = None
         self.has_failed = False
         self._sent_close = False
@@ -110,11 +137,11 @@ class TLSLayer:
         if self.received_close or not ciphertext:
             return b""
         incoming = self._incoming
-        incoming.write(ciphertext)
-        if not self.handshake_done and not (self._shake_hands() and incoming.pending):
-            return b""
         size = len(ciphertext)
         try:
+            incoming.write(ciphertext)
+            if not self.handshake_done and not (self._shake_hands() and incoming.pending):
+                return b""
             # Not more can come out than went in: most often this is the one record that was received, whole.
             plaintext = self._read(size if size < _RECORD_SIZE else _RECORD_SIZE)  # noqa: FURB136 - min() costs more
             if incoming.pending or len(plaintext) >= size:
@@ -125,9 +152,12 @@ class TLSLayer:
                 return b""
             self.has_failed = True
             raise TLSError(_reason(error)) from None
+        finally:
+            if self._outgoing.pending or incoming.pending:
+                self._put_away()
         return b"" if self._sent_close else plaintext
 
-    def encrypt(self, plaintext: bytes | bytearray | memoryview) -> bytes:
+    def encrypt(self, plaintext: bytes) -> bytes:
         """All ciphertext that is ready for the socket once `plaintext` is in it; any length, in one call.
 
         `plaintext` is dropped once TLS has failed or is closed.
@@ -135,23 +165,35 @@ class TLSLayer:
         Raises:
             TLSError: the handshake is not done.
         """
-        if plaintext and not self.has_failed and not self._sent_close:
-            try:
-                # Memory takes everything at once, and renegotiation, which could make a write wait for the
-                # peer, is switched off: so there is never a rest.
-                self._object.write(plaintext)
-            except ssl.SSLError as error:
-                raise TLSError(_reason(error)) from None
-        return self._outgoing.read()
+        if not plaintext or self.has_failed or self._sent_close:
+            return self.data_to_send()
+        try:
+            # Memory takes everything at once, and renegotiation, which could make a write wait for the
+            # peer, is switched off: so there is never a rest.
+            self._object.write(plaintext)
+            ciphertext = self._outgoing.read()
+        except ssl.SSLError as error:
+            self._put_away()
+            raise TLSError(_reason(error)) from None
+        except BaseException:
+            self._memory.clear()  # it is the next connection's memory too; what is lost breaks this one alone
+            raise
+        return self.data_to_send() + ciphertext if self._output else ciphertext
 
     @property
     def has_output(self) -> bool:
         """Whether `data_to_send` has something."""
-        return self._outgoing.pending > 0
+        return bool(self._output)
 
     def data_to_send(self) -> bytes:
         """All ciphertext that is ready for the socket; it is the caller's from here. `b""`: none."""
-        return self._outgoing.read()
+        output, self._output = self._output, b""
+        return output
+
+    def _put_away(self) -> None:
+        """Leave the memory empty to the next connection."""
+        self._output += self._outgoing.read()
+        self._memory.clear()  # nobody can read it: it came behind a failure, or behind the end
 
     def close(self) -> None:
         """Send close_notify, as the last thing; what still arrives is thrown away. May be called again."""
@@ -162,6 +204,7 @@ class TLSLayer:
         # there was no connection to close (the handshake was under way) or data has crossed ours.
         with suppress(ssl.SSLError):
             self._object.unwrap()
+        self._put_away()
 
     @property
     def alpn(self) -> str | None:
@@ -309,6 +352,7 @@ class TLSContexts:
         self._tried = self._seen = self._signature((None,) * len(self._files))
         self._next_look = 0.0
         self._last_complaint = ""
+        self._memory = TLSMemory()
         self.current = self._make_context()
 
     def tell_unreadable(self) -> None:
@@ -320,7 +364,7 @@ class TLSContexts:
 
     def new_layer(self) -> TLSLayer:
         """The TLS side of a new connection, with the newest certificate."""
-        return TLSLayer(self.current)
+        return TLSLayer(self.current, self._memory)
 
     def reload_if_changed(self, now: float) -> bool:
         """Look at the files, at most once a second of the monotonic time `now`; True: a new context is in use.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,12 @@ import trustme
 
 from hypercorn.config.errors import TLSConfigError
 from hypercorn.config.tls import create_ssl_context, watched_files
-from hypercorn.workers.tls import TLSContexts, TLSError, TLSHandshakeError, TLSLayer
+from hypercorn.workers.tls import TLSContexts, TLSError, TLSHandshakeError, TLSLayer, TLSMemory
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+#: All connections here share it, as those of a loop do.
+MEMORY = TLSMemory()
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +115,22 @@ class Client:
         raise AssertionError("no handshake in four flights")
 
 
+def tls_layer(context: ssl.SSLContext) -> TLSLayer:
+    return TLSLayer(context, MEMORY)
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_left_empty() -> Iterator[None]:
+    yield
+    assert (MEMORY.incoming.pending, MEMORY.outgoing.pending) == (0, 0)
+
+
 def nothing(plaintext: bytes) -> None:
     assert plaintext == b""
 
 
 def connected(server: ssl.SSLContext, client: ssl.SSLContext, **options: Any) -> tuple[TLSLayer, Client]:
-    layer, peer = TLSLayer(server), Client(client, **options)
+    layer, peer = tls_layer(server), Client(client, **options)
     peer.shake_hands(layer)
     return layer, peer
 
@@ -143,7 +156,7 @@ class TestData:
         assert server.data_to_send() == b""
 
     def test_byte_by_byte(self, pem: str, authority: trustme.CA, version: ssl.TLSVersion) -> None:
-        server, client = TLSLayer(server_context(pem)), Client(client_context(authority, version))
+        server, client = tls_layer(server_context(pem)), Client(client_context(authority, version))
 
         def one_by_one(data: bytes) -> None:
             for byte in data:
@@ -155,7 +168,7 @@ class TestData:
         assert [piece for piece in pieces if piece] == [b"ping", b"pong"]
 
     def test_data_right_behind_the_handshake(self, pem: str, authority: trustme.CA) -> None:
-        server, client = TLSLayer(server_context(pem)), Client(client_context(authority))
+        server, client = tls_layer(server_context(pem)), Client(client_context(authority))
         with pytest.raises(ssl.SSLWantReadError):
             client.tls.do_handshake()
         nothing(server.receive(client.outgoing.read()))
@@ -173,7 +186,7 @@ class TestData:
     def test_a_large_write_is_one_call(self, pair: tuple[TLSLayer, Client]) -> None:
         server, client = pair
         body = os.urandom(1 << 20)
-        ciphertext = server.encrypt(memoryview(body))
+        ciphertext = server.encrypt(body)
         assert len(ciphertext) < len(body) + 64 * 40  # 64 records, each with its overhead
         assert client.hear(ciphertext) == body
 
@@ -193,7 +206,7 @@ class TestData:
 
     def test_sending_before_the_handshake(self, pem: str) -> None:
         with pytest.raises(TLSError):
-            TLSLayer(server_context(pem)).encrypt(b"early")
+            tls_layer(server_context(pem)).encrypt(b"early")
 
 
 class TestInformation:
@@ -268,7 +281,7 @@ class TestClientCertificates:
     def test_required_and_missing(
         self, context: ssl.SSLContext, authority: trustme.CA, version: ssl.TLSVersion
     ) -> None:
-        server, client = TLSLayer(context), Client(client_context(authority, version))
+        server, client = tls_layer(context), Client(client_context(authority, version))
         with pytest.raises(TLSHandshakeError, match="peer did not return a certificate"):
             client.shake_hands(server)
         assert not server.handshake_done
@@ -280,7 +293,7 @@ class TestClientCertificates:
         stranger = client_context(authority)
         trustme.CA().issue_cert("jo@example.test", common_name="eve").configure_cert(stranger)
         with pytest.raises(TLSHandshakeError, match="certificate verify failed: unable to get local issuer"):
-            Client(stranger).shake_hands(TLSLayer(context))
+            Client(stranger).shake_hands(tls_layer(context))
 
     def test_optional(self, pem: str, ca_pem: str, authority: trustme.CA) -> None:
         context = server_context(pem, ca_certs=ca_pem, verify_mode="CERT_OPTIONAL")
@@ -302,7 +315,7 @@ class TestClientCertificates:
 
 class TestFailures:
     def test_http(self, pem: str) -> None:
-        server = TLSLayer(server_context(pem))
+        server = tls_layer(server_context(pem))
         with pytest.raises(TLSHandshakeError, match="http request"):
             server.receive(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         answer = server.data_to_send()
@@ -314,7 +327,7 @@ class TestFailures:
         "junk", [b"\0" * 100, b"SSH-2.0-x\r\n", b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01"]
     )
     def test_junk(self, pem: str, junk: bytes) -> None:
-        server = TLSLayer(server_context(pem))
+        server = tls_layer(server_context(pem))
         with pytest.raises(TLSHandshakeError):
             server.receive(junk + b"\0" * 100)
         assert not server.handshake_done
@@ -326,7 +339,7 @@ class TestFailures:
         assert not server.has_output
 
     def test_too_old_a_client(self, pem: str, authority: trustme.CA) -> None:
-        server = TLSLayer(server_context(pem, tls_minimum_version="1.3"))
+        server = tls_layer(server_context(pem, tls_minimum_version="1.3"))
         client = Client(client_context(authority, ssl.TLSVersion.TLSv1_2))
         with pytest.raises(TLSHandshakeError, match="unsupported protocol"):
             client.shake_hands(server)
@@ -336,10 +349,10 @@ class TestFailures:
         context = client_context(authority, ssl.TLSVersion.TLSv1_2)
         context.set_ciphers("ECDHE+CHACHA20")
         with pytest.raises(TLSHandshakeError, match="no shared cipher"):
-            Client(context).shake_hands(TLSLayer(server_context(pem)))
+            Client(context).shake_hands(tls_layer(server_context(pem)))
 
     def test_client_that_distrusts_us(self, pem: str, version: ssl.TLSVersion) -> None:
-        server, client = TLSLayer(server_context(pem)), Client(client_context(trustme.CA(), version))
+        server, client = tls_layer(server_context(pem)), Client(client_context(trustme.CA(), version))
         with pytest.raises(ssl.SSLCertVerificationError):
             client.shake_hands(server)
         with pytest.raises(TLSHandshakeError, match="alert unknown ca"):
@@ -385,12 +398,12 @@ class TestEndings:
         client.incoming.write(answer + server.data_to_send())
 
     def test_close_before_the_handshake(self, pem: str) -> None:
-        server = TLSLayer(server_context(pem))
+        server = tls_layer(server_context(pem))
         server.close()
         assert server.data_to_send() == b""
 
     def test_close_in_the_handshake(self, pem: str, authority: trustme.CA) -> None:
-        server, client = TLSLayer(server_context(pem)), Client(client_context(authority))
+        server, client = tls_layer(server_context(pem)), Client(client_context(authority))
         with pytest.raises(ssl.SSLWantReadError):
             client.tls.do_handshake()
         server.receive(client.outgoing.read())
