@@ -318,11 +318,14 @@ class Connection(Transport):
             if data := self.engine.data_to_send():
                 self._send(data)
 
-    def send_at_once(self, data: bytes) -> bool:
-        """Write the tunnel's `data` past the engine. False: not now, something else comes first."""
+    def send_at_once(self, data: bytes, rest: bytes) -> bool:
+        """Write the tunnel's `data`, and `rest` behind it, past the engine. False: not now, something else comes first."""
         if self.is_flush_due or self.is_blocked or self._is_settling or self.is_closed:
             return False
-        self._write(data if self.tls is None else self.tls.encrypt(data))
+        if self.tls is None:
+            self._write(data, rest)
+        else:
+            self._write(self.tls.encrypt(data, rest))
         return True
 
     def flush_soon(self) -> None:

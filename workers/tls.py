@@ -157,10 +157,14 @@ class TLSLayer:
                 self._put_away()
         return b"" if self._sent_close else plaintext
 
-    def encrypt(self, plaintext: bytes) -> bytes:
-        """All ciphertext that is ready for the socket once `plaintext` is in it; any length, in one call.
+    def encrypt(self, plaintext: bytes, rest: bytes = b"") -> bytes:
+        """All ciphertext that is ready for the socket once `plaintext` and `rest` are in it; any length, in one call.
 
-        `plaintext` is dropped once TLS has failed or is closed.
+        Both are dropped once TLS has failed or is closed.
+
+        Args:
+            plaintext: what is to be sent.
+            rest: what is to be sent behind it, and is not copied for it; then `plaintext` is shorter than a record.
 
         Raises:
             TLSError: the handshake is not done.
@@ -170,7 +174,13 @@ class TLSLayer:
         try:
             # Memory takes everything at once, and renegotiation, which could make a write wait for the
             # peer, is switched off: so there is never a rest.
-            self._object.write(plaintext)
+            if not rest:
+                self._object.write(plaintext)
+            else:
+                filled = _RECORD_SIZE - len(plaintext)  # every record costs something
+                self._object.write(plaintext + rest[:filled])
+                if len(rest) > filled:
+                    self._object.write(memoryview(rest)[filled:])
             ciphertext = self._outgoing.read()
         except ssl.SSLError as error:
             self._put_away()

@@ -162,20 +162,21 @@ class Transport:
         else:
             self._write(self.tls.encrypt(data))
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, rest: bytes = b"") -> None:
+        """Write `data`, and behind it `rest`, which need not be copied for it."""
         if self.is_blocked:
-            self._pending.append(memoryview(data))
+            self._pending.append(memoryview(data + rest))
             return
         try:
-            sent = self.sock.send(data)
+            sent = self.sock.sendmsg((data, rest)) if rest else self.sock.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
             self.lost(error)
             return
         self.counters[_BYTES_SENT] += sent
-        if sent < len(data):
-            self._pending.append(memoryview(data)[sent:])
+        if sent < len(data) + len(rest):
+            self._pending.append(memoryview(data + rest)[sent:])
             self._block(monotonic())
 
     def _block(self, now: float) -> None:

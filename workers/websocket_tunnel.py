@@ -182,15 +182,15 @@ class WebSocketTunnel:
                 data = as_bytes(data, "bytes of websocket.send")
         elif not isinstance(data, str):
             raise LocalProtocolError("the text of a websocket.send message is not a string")
-        frame = session.encode(data)
+        frame, rest = session.encode(data)
         connection = self._connection
         if self._is_replying:
             # The peer probably waits for just this. What is sent next has to wait for the end of the turn.
             self._is_replying = False
-            if connection.tunnel is self and not session.unsent and connection.send_at_once(frame):
-                self.bytes_sent += len(frame)
+            if connection.tunnel is self and not session.unsent and connection.send_at_once(frame, rest):
+                self.bytes_sent += len(frame) + len(rest)
                 return connection.is_blocked or self.is_closed
-        session.send_frame(frame)
+        session.send_frame(frame, rest)
         now = monotonic()
         self._pump(now)
         if connection.unflushed >= FLUSH_SIZE:

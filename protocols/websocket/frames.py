@@ -25,6 +25,9 @@ MAX_REASON = MAX_CONTROL - 2
 NO_CODE = 1005
 ABNORMAL = 1006
 
+#: From here on a payload is copied neither behind its head nor out of what was received: a view of it costs less.
+LARGE = 16384
+
 #: Up to here one exclusive-or of two integers is faster than four translations (measured).
 _SHORT = 4096
 _integer = int.from_bytes
@@ -51,12 +54,23 @@ def encode(first: int, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
         return (first << 8 | size).to_bytes(2) + payload
+    return _long_head(first, size) + payload
+
+
+def encode_apart(first: int, payload: bytes) -> tuple[bytes, bytes]:
+    """What `encode` gives, in two pieces: a large payload apart from its head, so that it need not be copied."""
+    if len(payload) < LARGE:
+        return encode(first, payload), b""
+    return _long_head(first, len(payload)), payload
+
+
+def _long_head(first: int, size: int) -> bytes:
     if size < 65536:
-        return bytes((first, 126)) + size.to_bytes(2) + payload
-    return bytes((first, 127)) + size.to_bytes(8) + payload
+        return bytes((first, 126)) + size.to_bytes(2)
+    return bytes((first, 127)) + size.to_bytes(8)
 
 
-def unmask_in_python(payload: bytes, key: bytes) -> bytes:
+def unmask_in_python(payload: bytes | memoryview, key: bytes) -> bytes:
     """`payload` without its mask (§5.3), as fast as plain Python can."""
     size = len(payload)
     if size <= _SHORT:
@@ -64,7 +78,7 @@ def unmask_in_python(payload: bytes, key: bytes) -> bytes:
         return (_integer(payload) ^ _integer(mask)).to_bytes(size)
     plain = bytearray(size)
     for place, byte in enumerate(key):
-        plain[place::4] = payload[place::4].translate(_exclusive_or(byte))
+        plain[place::4] = bytes(payload[place::4]).translate(_exclusive_or(byte))
     return bytes(plain)
 
 

@@ -171,7 +171,8 @@ class WebSocketSession:
             start, size = _payload_place(data, 0)
             if size < 0 or start + size != len(data):
                 return False
-        payload = unmask(data[start:], data[start - 4 : start])
+        content = data[start:] if size < frames.LARGE else memoryview(data)[start:]
+        payload = unmask(content, data[start - 4 : start])
         first = data[0]
         if size > self._parameters.max_message_size or not self._is_reading:
             return False
@@ -509,10 +510,12 @@ class WebSocketSession:
             LocalProtocolError: the text has lone surrogates.
         """
         if self.is_open:
-            self.send_frame(self.encode(message))
+            self.send_frame(*self.encode(message))
 
-    def encode(self, message: str | bytes) -> bytes:
+    def encode(self, message: str | bytes) -> tuple[bytes, bytes]:
         """The frame of a text or binary message, which must be the next to be sent: compression depends on it.
+
+        It comes in two pieces, of which the second is mostly empty (`frames.encode_apart`).
 
         Raises:
             LocalProtocolError: the text has lone surrogates.
@@ -524,12 +527,15 @@ class WebSocketSession:
         if self._deflater is not None and len(payload) >= _MIN_COMPRESSED:
             first |= frames.RSV1
             payload = self._deflater.compress(payload)
-        return frames.encode(first, payload)
+        return frames.encode_apart(first, payload)
 
-    def send_frame(self, frame: bytes) -> None:
+    def send_frame(self, frame: bytes, rest: bytes = b"") -> None:
         """Send what `encode` gave, unless `unsent` is 0 and the caller can do so himself."""
         self._output.append(frame)
         self.unsent += len(frame)
+        if rest:
+            self._output.append(rest)
+            self.unsent += len(rest)
 
     def data_to_send(self, now: float) -> bytes:
         """All bytes that are ready for the stream; they are the caller's from here. `b""`: none."""

@@ -190,6 +190,15 @@ class TestData:
         assert len(ciphertext) < len(body) + 64 * 40  # 64 records, each with its overhead
         assert client.hear(ciphertext) == body
 
+    def test_a_large_write_behind_a_head(self, pair: tuple[TLSLayer, Client]) -> None:
+        server, client = pair
+        head = b"0123456789"
+        for size in (1, 16374, 16375, 100_000):
+            rest = os.urandom(size)
+            apart, together = server.encrypt(head, rest), server.encrypt(head + rest)
+            assert len(apart) == len(together)  # the head has no record of its own
+            assert client.hear(apart) == client.hear(together) == head + rest
+
     def test_a_large_upload(self, pair: tuple[TLSLayer, Client]) -> None:
         server, client = pair
         body = os.urandom(1 << 20)

@@ -103,12 +103,13 @@ class SharedMemory(RuleBasedStateMachine):
         if peer.is_connected and not peer.is_broken:
             peer.say(bytes([len(peer.asked) % 251]) * size)
 
-    @rule(peer=peers, size=SIZES)
-    def server_speaks(self, peer: Peer, size: int) -> None:
+    @rule(peer=peers, size=SIZES, is_apart=strategies.booleans())
+    def server_speaks(self, peer: Peer, size: int, is_apart: bool) -> None:
         if peer.server.handshake_done and not peer.is_broken:
-            data = bytes([len(peer.answered) % 241]) * size
-            peer.to_client += peer.server.encrypt(data)
-            peer.answered += data
+            head, data = b"head", bytes([len(peer.answered) % 241]) * size
+            server = peer.server
+            peer.to_client += server.encrypt(head, data) if is_apart else server.encrypt(head + data)
+            peer.answered += head + data
 
     @rule(peer=consumes(peers))
     def client_leaves(self, peer: Peer) -> None:

@@ -238,15 +238,15 @@ class ModelWorker:
         assert session.is_open
         assert not self.is_sending
         self.sent.append(message)
-        frame = session.encode(message)
+        frame, rest = session.encode(message)
         if self._is_replying:
             self._is_replying = False
             is_free = not (self.is_flush_due or self.is_blocked or self.has_ended or self.is_http2)
             if is_free and not session.unsent:
                 assert not self._held
-                self.output += frame
+                self.output += frame + rest
                 return
-        session.send_frame(frame)
+        session.send_frame(frame, rest)
         self._pump()
         self.is_flush_due = True
         self.is_sending = bool(session.unsent) or self._is_socket_full or not self.can_send()
