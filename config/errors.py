@@ -48,9 +48,10 @@ def complain(sentence: str) -> None:
     line = f"hypercorn: {sentence}\n"
     try:
         descriptor = sys.stderr.fileno()
-    except (OSError, ValueError, AttributeError):  # a program's own stream
+    except (OSError, ValueError, AttributeError):  # a program's own stream, or none at all
         with contextlib.suppress(OSError, ValueError):
-            print(line, end="", file=sys.stderr)
+            if sys.stderr is not None:  # to `print` that would mean standard output
+                print(line, end="", file=sys.stderr)
         return
     with contextlib.suppress(OSError):
         os.write(descriptor, line.encode(errors="backslashreplace"))

@@ -232,9 +232,9 @@ def _escape(text: str) -> str:
 
 def _field_atom(name: bytes, of_response: bool = False) -> Atom:
     def value_of(record: AccessRecord) -> str:
-        fields = lowered(record.response_fields) if of_response else record.request_fields
+        fields = record.response_fields if of_response else record.request_fields
         for field_name, value in fields:
-            if field_name == name:
+            if field_name.lower() == name:
                 return _escape(value.decode("latin-1"))
         return "-"
 

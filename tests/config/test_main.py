@@ -364,6 +364,17 @@ def test_a_closed_stream_in_the_place_of_standard_error_changes_no_status(tmp_pa
     assert shell(f'"$1" -c "{code}"', tmp_path).returncode == 4
 
 
+def test_without_any_standard_error_nothing_is_said(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.stderr = None\n"
+        "from hypercorn.__main__ import main\n"
+        "sys.exit(main(['--check-config', 'none:app']))\n"
+    )
+    done = shell(f'"$1" -c "{code}"', tmp_path)
+    assert (done.returncode, done.stdout) == (4, "")
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams(closed: str, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(
