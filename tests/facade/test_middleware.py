@@ -81,6 +81,7 @@ inner = Inner()
         (None, {"query_string": b"", "headers": [(b"Host", b"e:80")]}, b"https://e/a%20b"),
         (None, {"root_path": "/root"}, b"https://example.com/root/a%20b?x=1"),
         (None, {"root_path": "/root", "raw_path": b"/root/a"}, b"https://example.com/root/a?x=1"),
+        (None, {"root_path": "/root", "raw_path": b"*", "query_string": b""}, b"https://example.com"),
     ],
 )
 def test_redirection(host: str | None, changes: Any, location: bytes) -> None:

@@ -72,7 +72,9 @@ class HTTPToHTTPSRedirectMiddleware:
             raise ValueError("Host to redirect to cannot be determined")
         path = scope["raw_path"].decode("latin-1")
         root_path = scope.get("root_path", "")
-        if not path.startswith(f"{root_path}/"):  # a proxy took it away
+        if not path.startswith("/"):
+            path = ""  # `*` means the host itself, whose absolute form has no path (RFC 9112 §3.2.4)
+        elif not path.startswith(f"{root_path}/"):  # a proxy took it away
             path = root_path + path
         query = scope["query_string"].decode("latin-1")
         return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
