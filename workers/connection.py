@@ -322,10 +322,7 @@ class Connection(Transport):
         """Write the tunnel's `data`, and `rest` behind it, past the engine. False: not now, something else comes first."""
         if self.is_flush_due or self.is_blocked or self._is_settling or self.is_closed:
             return False
-        if self.tls is None:
-            self._write(data, rest)
-        else:
-            self._write(self.tls.encrypt(data, rest))
+        self._send(data, rest)
         return True
 
     def flush_soon(self) -> None:

@@ -16,7 +16,8 @@ import ssl
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from threading import RLock
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..config.errors import TLSConfigError
 from ..config.tls import own_certificate, watched_files
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..config.settings import Settings
+
+T = TypeVar("T")
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -60,15 +63,36 @@ class TLSMemory:
 
     Such a buffer never shrinks. With a pair of its own, a connection that once had a large request or response would
     keep as much for as long as it lives, and the processor would find the memory of each one cold. So every call
-    of a `TLSLayer` empties both before it returns, and the next may be another's. One thread only. What is in them is
-    encrypted: should a mistake ever leave something behind, another peer could not read it.
+    of a `TLSLayer` empties both before it returns, and the next may be another's. What peers say is in them encrypted
+    only: should a mistake ever leave something behind, another peer could not read it.
+
+    Calls come from the loop's thread, one after the other, but for those of finalizers: a coroutine that an application
+    has abandoned may send something when the garbage collector closes it, in any thread and in the middle of a call.
+
+    Attributes:
+        incoming, outgoing: empty between calls.
+        lock: held during a call.
+        is_busy: a call is under way, so that one in the same thread comes in the middle of it.
     """
 
-    __slots__ = ("incoming", "outgoing")
+    __slots__ = ("incoming", "is_busy", "lock", "outgoing")
 
     def __init__(self) -> None:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
+        self.lock = RLock()
+        self.is_busy = False
+
+    def aside(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Make a call in the middle of another, which then finds the buffers as they were."""
+        received, output = self.incoming.read(), self.outgoing.read()
+        self.is_busy = False
+        try:
+            return call(*arguments)
+        finally:
+            self.is_busy = True
+            self.incoming.write(received)
+            self.outgoing.write(output)
 
     def clear(self) -> None:
         """Throw away what is there, in small pieces: memory may just have run out."""
@@ -136,25 +160,30 @@ class TLSLayer:
             raise TLSError("data after TLS has failed")
         if self.received_close or not ciphertext:
             return b""
-        incoming = self._incoming
+        memory, incoming = self._memory, self._incoming
         size = len(ciphertext)
-        try:
-            incoming.write(ciphertext)
-            if not self.handshake_done and not (self._shake_hands() and incoming.pending):
-                return b""
-            # Not more can come out than went in: most often this is the one record that was received, whole.
-            plaintext = self._read(size if size < _RECORD_SIZE else _RECORD_SIZE)  # noqa: FURB136 - min() costs more
-            if incoming.pending or len(plaintext) >= size:
-                plaintext = self._with_rest(plaintext)
-        except ssl.SSLError as error:
-            if self._sent_close:  # whatever it was, nobody waits for it any more
-                self.received_close = True
-                return b""
-            self.has_failed = True
-            raise TLSError(_reason(error)) from None
-        finally:
-            if self._outgoing.pending or incoming.pending:
-                self._put_away()
+        with memory.lock:
+            if memory.is_busy:
+                return memory.aside(self.receive, ciphertext)
+            memory.is_busy = True
+            try:
+                incoming.write(ciphertext)
+                if not self.handshake_done and not (self._shake_hands() and incoming.pending):
+                    return b""
+                # Not more can come out than went in: most often this is the one record that was received, whole.
+                plaintext = self._read(size if size < _RECORD_SIZE else _RECORD_SIZE)  # noqa: FURB136 - min() costs more
+                if incoming.pending or len(plaintext) >= size:
+                    plaintext = self._with_rest(plaintext)
+            except ssl.SSLError as error:
+                if self._sent_close:  # whatever it was, nobody waits for it any more
+                    self.received_close = True
+                    return b""
+                self.has_failed = True
+                raise TLSError(_reason(error)) from None
+            finally:
+                if self._outgoing.pending or incoming.pending:
+                    self._put_away()
+                memory.is_busy = False
         return b"" if self._sent_close else plaintext
 
     def encrypt(self, plaintext: bytes, rest: bytes = b"") -> bytes:
@@ -167,27 +196,34 @@ class TLSLayer:
             rest: what is to be sent behind it, and is not copied for it; then `plaintext` is shorter than a record.
 
         Raises:
-            TLSError: the handshake is not done.
+            TLSError: the handshake is not done, or the peer keeps back the rest of a message of TLS. It is over.
         """
         if not plaintext or self.has_failed or self._sent_close:
             return self.data_to_send()
-        try:
-            # Memory takes everything at once, and renegotiation, which could make a write wait for the
-            # peer, is switched off: so there is never a rest.
-            if not rest:
-                self._object.write(plaintext)
-            else:
-                filled = _RECORD_SIZE - len(plaintext)  # every record costs something
-                self._object.write(plaintext + rest[:filled])
-                if len(rest) > filled:
-                    self._object.write(memoryview(rest)[filled:])
-            ciphertext = self._outgoing.read()
-        except ssl.SSLError as error:
-            self._put_away()
-            raise TLSError(_reason(error)) from None
-        except BaseException:
-            self._memory.clear()  # it is the next connection's memory too; what is lost breaks this one alone
-            raise
+        memory = self._memory
+        with memory.lock:
+            if memory.is_busy:
+                return memory.aside(self.encrypt, plaintext, rest)
+            memory.is_busy = True
+            try:
+                # Memory takes everything at once.
+                if not rest:
+                    self._object.write(plaintext)
+                else:
+                    filled = _RECORD_SIZE - len(plaintext)  # every record costs something
+                    self._object.write(plaintext + rest[:filled])
+                    if len(rest) > filled:
+                        self._object.write(memoryview(rest)[filled:])
+                ciphertext = self._outgoing.read()
+            except ssl.SSLError as error:
+                # Besides a handshake that is not done: the peer keeps back the rest of a message of TLS, and
+                # OpenSSL wants that first.
+                self.has_failed = True
+                raise TLSError(_reason(error)) from None
+            finally:
+                if self._outgoing.pending:
+                    self._put_away()
+                memory.is_busy = False
         return self.data_to_send() + ciphertext if self._output else ciphertext
 
     @property
@@ -202,19 +238,35 @@ class TLSLayer:
 
     def _put_away(self) -> None:
         """Leave the memory empty to the next connection."""
-        self._output += self._outgoing.read()
-        self._memory.clear()  # nobody can read it: it came behind a failure, or behind the end
+        try:
+            self._output += self._outgoing.read()
+        except MemoryError:
+            self.has_failed = True  # the peer could make nothing of what came behind it
+        # Besides, what was received behind a failure or behind the end, which nobody can read.
+        self._memory.clear()
 
     def close(self) -> None:
         """Send close_notify, as the last thing; what still arrives is thrown away. May be called again."""
         if self._sent_close or self.has_failed:
             return
         self._sent_close = True
+        memory = self._memory
+        with memory.lock:
+            if memory.is_busy:
+                memory.aside(self._send_close)
+            else:
+                self._send_close()
+
+    def _send_close(self) -> None:
         # The error is nearly always "want read", for the peer has not answered with its own yet. Otherwise
         # there was no connection to close (the handshake was under way) or data has crossed ours.
-        with suppress(ssl.SSLError):
-            self._object.unwrap()
-        self._put_away()
+        self._memory.is_busy = True
+        try:
+            with suppress(ssl.SSLError):
+                self._object.unwrap()
+        finally:
+            self._put_away()
+            self._memory.is_busy = False
 
     @property
     def alpn(self) -> str | None:
@@ -274,11 +326,12 @@ class TLSLayer:
         """`plaintext` and that of all further records."""
         pieces = [plaintext]
         # Asking first spares the exception that says that nothing is left.
-        while self._incoming.pending or self._object.pending():
+        while (left := self._incoming.pending) or self._object.pending():
             plaintext = self._read(_RECORD_SIZE)
-            if not plaintext:
-                break
-            pieces.append(plaintext)
+            if plaintext:
+                pieces.append(plaintext)
+            elif self.received_close or self._incoming.pending == left:
+                break  # otherwise it was a record without content: LibreSSL says so, OpenSSL reads on
         return b"".join(pieces)
 
     def _client_chain(self) -> list[bytes]:

@@ -156,14 +156,21 @@ class Transport:
 
     # ---- writing
 
-    def _send(self, data: bytes) -> None:
-        if self.tls is None:
-            self._write(data)
+    def _send(self, data: bytes, rest: bytes = b"") -> None:
+        """Write `data`, and behind it `rest`, which need not be copied for it, through TLS if there is any."""
+        tls = self.tls
+        if tls is None:
+            self._write(data, rest)
+            return
+        try:
+            ciphertext = tls.encrypt(data, rest)
+        except tls.error as error:
+            logger.debug("TLS with %s failed: %s", self.client, error)
+            self.abort()
         else:
-            self._write(self.tls.encrypt(data))
+            self._write(ciphertext)
 
     def _write(self, data: bytes, rest: bytes = b"") -> None:
-        """Write `data`, and behind it `rest`, which need not be copied for it."""
         if self.is_blocked:
             self._pending.append(memoryview(data + rest))
             return

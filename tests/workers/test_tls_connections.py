@@ -17,6 +17,7 @@ import pytest
 import trustme
 from h2.connection import H2Connection
 from tests.workers.conftest import Running, Serve
+from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE, Records
 
 from hypercorn.workers import transport
 from hypercorn.workers.connection import READ_SIZE
@@ -77,6 +78,10 @@ class Handshake:
         while not (said := self.step()):
             self.hear()
         self.sock.sendall(said)
+
+    def records(self, key_log: Path) -> Records:
+        """For records made by hand, in the place of this client's own."""
+        return Records(self._tls, key_log)
 
     def reset(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -391,3 +396,24 @@ def test_a_stop_does_not_wait_for_who_has_said_nothing(serve: Serve, pem: str) -
         server.stop()
         server.join()
         assert silent.recv(1) == b""
+
+
+def test_a_message_of_tls_that_is_kept_back_ends_the_connection(
+    serve: Serve, pem: str, context: ssl.SSLContext, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OpenSSL sends nothing before it has all of it: that is told in one debug line, and is no fault of ours."""
+    context.keylog_filename = str(tmp_path / "keys")
+    client = Handshake(serve(hello, certfile=pem), context)
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"):
+        client.sock.sendall(client.step())
+        client.finish()
+        records = client.records(tmp_path / "keys")
+        client.sock.sendall(records.record(APPLICATION_DATA, GET) + records.record(HANDSHAKE, KEY_UPDATE[:4]))
+        with contextlib.suppress(ConnectionResetError):
+            while client.sock.recv(65536):
+                pass
+    client.sock.close()
+    lines = [
+        record for record in caplog.records if record.levelno > logging.DEBUG or "TLS with" in record.message
+    ]
+    assert [record.levelname for record in lines] == ["DEBUG"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 
 import pytest
 import trustme
 from hypothesis import settings, strategies
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE, Records
 
 from hypercorn.workers.tls import TLSError, TLSLayer, TLSMemory
 
@@ -25,14 +28,16 @@ CUTS = strategies.sampled_from([1, 5, 700, 16406, 81920])
 class Peer:
     """A client on memory of its own, and what is on its way in both directions."""
 
-    def __init__(self, version: ssl.TLSVersion, server: TLSLayer) -> None:
+    def __init__(self, version: ssl.TLSVersion, server: TLSLayer, key_log: Path | None = None) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if key_log is not None:
+            context.keylog_filename = str(key_log)
         context.check_hostname = False
         context.minimum_version = context.maximum_version = version
         AUTHORITY.configure_trust(context)
         self.server = server
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing)
         self.is_connected = self.is_broken = False
         self.to_server, self.to_client = b"", b""
         #: What was said and what of it was heard, in both directions.
@@ -44,20 +49,20 @@ class Peer:
         self.to_client = b""
         with suppress(ssl.SSLWantReadError):
             if not self.is_connected:
-                self._tls.do_handshake()
+                self.tls.do_handshake()
                 self.is_connected = True
-            while piece := self._tls.read(65536):
+            while piece := self.tls.read(65536):
                 self.heard_by_client += piece
         self.to_server += self._outgoing.read()
 
     def say(self, data: bytes) -> None:
-        self._tls.write(data)
+        self.tls.write(data)
         self.asked += data
         self.to_server += self._outgoing.read()
 
     def leave(self) -> None:
         with suppress(ssl.SSLError):
-            self._tls.unwrap()
+            self.tls.unwrap()
         self.to_server += self._outgoing.read()
 
 
@@ -154,6 +159,16 @@ TestSharedMemory = SharedMemory.TestCase
 TestSharedMemory.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
 
 
+def connected(memory: TLSMemory, context: ssl.SSLContext = SERVER) -> Peer:
+    peer = Peer(ssl.TLSVersion.TLSv1_3, TLSLayer(context, memory))
+    for _ in range(2):
+        peer.move()
+        peer.server.receive(peer.to_server)
+        peer.to_server, peer.to_client = b"", peer.server.data_to_send()
+    peer.move()
+    return peer
+
+
 class Scarce:
     """A buffer that gives nothing: there is no memory to put it in."""
 
@@ -163,18 +178,115 @@ class Scarce:
         raise MemoryError
 
 
-def test_memory_runs_out_behind_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_end", [False, True])
+def test_memory_runs_out(monkeypatch: pytest.MonkeyPatch, is_end: bool) -> None:
     """What was encrypted and cannot be taken is lost to its connection, and is not sent to the next one."""
     memory = TLSMemory()
-    peers = [Peer(ssl.TLSVersion.TLSv1_3, TLSLayer(SERVER, memory)) for _ in range(2)]
-    for _ in range(2):
-        for peer in peers:
+    poor, sound = connected(memory), connected(memory)
+    monkeypatch.setattr(poor.server, "_outgoing", Scarce())
+    if is_end:
+        poor.server.close()
+    else:
+        with pytest.raises(MemoryError):
+            poor.server.encrypt(b"x" * 50_000)
+    assert (memory.incoming.pending, memory.outgoing.pending) == (0, 0)
+    assert poor.server.has_failed
+    sound.to_client += sound.server.encrypt(b"sound")
+    sound.move()
+    assert sound.heard_by_client == b"sound"
+
+
+def test_a_call_finds_the_buffers_as_they_were_before_one_in_its_middle() -> None:
+    memory = TLSMemory()
+    memory.is_busy = True
+    memory.incoming.write(b"received")
+    memory.outgoing.write(b"to be sent")
+
+    def other(argument: str) -> str:
+        assert (memory.incoming.pending, memory.outgoing.pending, memory.is_busy) == (0, 0, False)
+        return argument
+
+    assert memory.aside(other, "given back") == "given back"
+    assert (memory.incoming.read(), memory.outgoing.read(), memory.is_busy) == (
+        b"received",
+        b"to be sent",
+        True,
+    )
+
+
+def test_calls_in_the_middle_of_a_call() -> None:
+    """As a finalizer makes them that the garbage collector runs. Here OpenSSL itself calls back, for the name."""
+    memory = TLSMemory()
+    other, ending = connected(memory), connected(memory)
+    calls: list[str | None] = []
+
+    def call_others(_connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        calls.append(name)
+        other.to_client += other.server.encrypt(b"heard")
+        other.say(b"said")
+        other.heard_by_server += other.server.receive(other.to_server)
+        ending.server.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("example.test").configure_cert(context)
+    context.sni_callback = call_others  # type: ignore[assignment]
+    outer = Peer(ssl.TLSVersion.TLSv1_3, TLSLayer(context, memory))
+    outer.move()
+    # A record without a meaning that may come here (RFC 8446 §5) is in the buffer when the others are called.
+    outer.server.receive(outer.to_server + b"\x14\x03\x03\0\1\1")
+    outer.to_server, outer.to_client = b"", outer.server.data_to_send()
+    outer.move()
+    outer.server.receive(outer.to_server)
+    assert len(calls) == 1
+    outer.to_client += outer.server.encrypt(b"all is well")
+    outer.move()
+    other.move()
+    ending.to_client += ending.server.data_to_send()
+    ending.move()
+    assert (other.heard_by_server, other.heard_by_client) == (b"said", b"heard")
+    assert outer.heard_by_client == b"all is well"
+
+
+def test_calls_from_another_thread() -> None:
+    """The garbage collector runs finalizers in whichever thread it is started."""
+    memory = TLSMemory()
+    peers = [connected(memory), connected(memory)]
+
+    def talk(peer: Peer) -> None:
+        for _ in range(300):
+            peer.to_client += peer.server.encrypt(b"x" * 40_000)
+
+    threads = [Thread(target=talk, args=(peer,)) for peer in peers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for peer in peers:
+        peer.move()
+        assert peer.heard_by_client == b"x" * 40_000 * 300
+
+
+class TestMessagesOfTLS:
+    @pytest.fixture
+    def peer(self, tmp_path: Path) -> tuple[TLSLayer, Records]:
+        peer = Peer(ssl.TLSVersion.TLSv1_3, TLSLayer(SERVER, TLSMemory()), key_log=tmp_path / "keys")
+        for _ in range(2):
             peer.move()
             peer.server.receive(peer.to_server)
             peer.to_server, peer.to_client = b"", peer.server.data_to_send()
-    monkeypatch.setattr(peers[0].server, "_outgoing", Scarce())
-    with pytest.raises(MemoryError):
-        peers[0].server.encrypt(b"x" * 50_000)
-    peers[1].to_client += peers[1].server.encrypt(b"sound")
-    peers[1].move()
-    assert peers[1].heard_by_client == b"sound"
+        return peer.server, Records(peer.tls, tmp_path / "keys")
+
+    def test_between_data(self, peer: tuple[TLSLayer, Records]) -> None:
+        server, client = peer
+        said = client.record(APPLICATION_DATA, b"a") + client.record(HANDSHAKE, KEY_UPDATE)
+        client.change_keys()
+        for content in (b"b", b"", b"", b"c"):
+            said += client.record(APPLICATION_DATA, content)
+        assert server.receive(said) == b"abc"
+
+    def test_that_is_not_whole_when_something_is_to_be_sent(self, peer: tuple[TLSLayer, Records]) -> None:
+        server, client = peer
+        assert server.receive(client.record(HANDSHAKE, KEY_UPDATE[:4])) == b""
+        with pytest.raises(TLSError):
+            server.encrypt(b"answer")
+        assert server.has_failed
