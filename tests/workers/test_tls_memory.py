@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Thread, get_ident
 
 import pytest
 import trustme
@@ -198,20 +198,17 @@ def test_memory_runs_out(monkeypatch: pytest.MonkeyPatch, is_end: bool) -> None:
 
 def test_a_call_finds_the_buffers_as_they_were_before_one_in_its_middle() -> None:
     memory = TLSMemory()
-    memory.is_busy = True
+    memory.user = get_ident()
     memory.incoming.write(b"received")
     memory.outgoing.write(b"to be sent")
 
     def other(argument: str) -> str:
-        assert (memory.incoming.pending, memory.outgoing.pending, memory.is_busy) == (0, 0, False)
+        assert (memory.incoming.pending, memory.outgoing.pending, memory.user) == (0, 0, 0)
         return argument
 
-    assert memory.aside(other, "given back") == "given back"
-    assert (memory.incoming.read(), memory.outgoing.read(), memory.is_busy) == (
-        b"received",
-        b"to be sent",
-        True,
-    )
+    assert memory.call_when_free(other, "given back") == "given back"
+    assert (memory.incoming.read(), memory.outgoing.read()) == (b"received", b"to be sent")
+    assert memory.user == get_ident()
 
 
 def test_calls_in_the_middle_of_a_call() -> None:
