@@ -13,6 +13,9 @@ from dataclasses import dataclass
 DEFAULT_PORT = 8000
 _LARGEST_DESCRIPTOR = 2**31 - 1
 
+#: An IPv4 address follows (RFC 4291 §2.5.5.2).
+_MAPPED = bytes(10) + b"\xff\xff"
+
 _BRACKETED = re.compile(r"\[([^\[\]]*)\](?::(.*))?")
 
 
@@ -92,6 +95,7 @@ def _parse_inet(text: str) -> Bind:
         raise ValueError(f"{text!r} is no bind: {host!r} is no IPv6 address")
     if _is_decimal(host):
         raise ValueError(f"{text!r} is no bind: a port alone is written :{host}")
+    host = _without_mapping(host)
     return Bind(text, BindKind.INET, host=host, port=DEFAULT_PORT if port is None else _port(text, port))
 
 
@@ -117,6 +121,14 @@ def _port(text: str, port: str) -> int:
 
 def _is_decimal(text: str) -> bool:
     return text.isascii() and text.isdigit()
+
+
+def _without_mapping(host: str) -> str:
+    """An IPv4 address in IPv6's writing (`::ffff:192.0.2.1`) as itself: our IPv6 sockets take IPv6 only."""
+    if ":" not in host:
+        return host
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return socket.inet_ntop(socket.AF_INET, packed[12:]) if packed.startswith(_MAPPED) else host
 
 
 def _is_ipv6(text: str) -> bool:

@@ -29,6 +29,8 @@ from hypercorn.config import Bind, BindKind, parse_bind
         (":::8000", "::", 8000),
         ("fe80::1%lo", "fe80::1%lo", 8000),
         ("[fe80::1%lo]:81", "fe80::1%lo", 81),
+        ("[::ffff:127.0.0.1]:81", "127.0.0.1", 81),
+        ("[::ffff:0:0]", "0.0.0.0", 8000),
     ],
 )
 def test_addresses(text: str, host: str, port: int) -> None:
