@@ -41,10 +41,10 @@ class FrameInParts:
         Raises:
             RemoteProtocolError: the text is not UTF-8. Nothing was taken; the same again raises the same.
         """
-        part = data[position : position + self.missing]
-        size = len(part)
+        masked = memoryview(data)[position : position + self.missing]
+        size = len(masked)
         key = self._key
-        part = unmask(part, key)
+        part = unmask(masked, key)
         missing = self.missing - size
         if self._validator is not None:
             try:

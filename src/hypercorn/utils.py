@@ -197,6 +197,14 @@ async def raise_shutdown(shutdown_event: Callable[..., Awaitable[Any]]) -> None:
     raise ShutdownError
 
 
+async def end_of_trigger(shutdown_trigger: Callable[..., Awaitable[Any]]) -> None:
+    """Wait for `shutdown_trigger()`; a `ShutdownError`, as it is or out of a group of tasks, is an end like others."""
+    try:
+        await shutdown_trigger()
+    except* ShutdownError:
+        pass
+
+
 async def check_multiprocess_shutdown_event(
     shutdown_event: EventType, sleep: Callable[[float], Awaitable[Any]]
 ) -> None:

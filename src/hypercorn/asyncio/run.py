@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..app_wrappers import unwrap
 from ..config import Config, Sockets
 from ..middleware.wsgi import call_in_asyncio
-from ..utils import ShutdownError, check_multiprocess_shutdown_event
+from ..utils import check_multiprocess_shutdown_event, end_of_trigger
 from ..workers.application import load_application
 from ..workers.asyncio_driver import AsyncioRuntime
 from ..workers.embedding import Embedded, Stopper
@@ -137,9 +137,7 @@ async def serve_embedded(
 
 async def _await_trigger(shutdown_trigger: Trigger, stop: Callable[[], None]) -> None:
     try:
-        await shutdown_trigger()
-    except* ShutdownError:  # as it is, or out of a group of tasks that the trigger has
-        pass
+        await end_of_trigger(shutdown_trigger)
     finally:
         stop()
 

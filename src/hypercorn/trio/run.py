@@ -13,7 +13,7 @@ import trio
 from ..app_wrappers import unwrap
 from ..config import Config, Sockets
 from ..middleware.wsgi import call_in_trio
-from ..utils import ShutdownError, check_multiprocess_shutdown_event
+from ..utils import check_multiprocess_shutdown_event, end_of_trigger
 from ..workers.application import load_application
 from ..workers.embedding import Embedded, Stopper
 from ..workers.supervision import DrainReason
@@ -151,7 +151,7 @@ class _Session:
 
     async def _await_trigger(self, trigger: Trigger) -> None:
         try:
-            await _end_of(trigger)
+            await end_of_trigger(trigger)
         except Exception as error:  # noqa: BLE001 - raised in the caller
             self._failure = self._failure or error
         finally:
@@ -171,10 +171,3 @@ class _Session:
             self._shield.deadline = trio.current_time() + self._embedded.seconds_to_end
         else:
             self._shield.cancel()
-
-
-async def _end_of(trigger: Trigger) -> None:
-    try:
-        await trigger()
-    except* ShutdownError:  # as it is, or out of a nursery that the trigger has
-        pass
