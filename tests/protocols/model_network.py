@@ -11,6 +11,32 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 _pieces = st.sampled_from([1, 2, 7, 9, 30, 100, 1000, 20000, 200000])
 
 
+class TimedWorker:
+    """The passing of time in a model's worker.
+
+    Attributes:
+        now: the present time.
+    """
+
+    now: float
+
+    @property
+    def deadline(self) -> float:
+        raise NotImplementedError
+
+    def _handle_deadline(self) -> None:
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; the server's sweep comes by until no deadline is left behind."""
+        self.now += seconds
+        for _ in range(10):
+            if self.deadline > self.now:
+                return
+            self._handle_deadline()
+        raise AssertionError("a deadline that does not move")
+
+
 class NetworkMachine(RuleBasedStateMachine):
     """The rules that the models of all protocols have in common; how the server is reached is each one's own."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trustme
 import uvloop
 from websockets.sync.client import ClientConnection, connect
 
@@ -209,3 +210,16 @@ def ws_connect() -> Iterator[Callable[..., ClientConnection]]:
             return stack.enter_context(connect(uri, proxy=None, **options))
 
         yield open_client
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with the key and the certificate of `example.test`."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    authority.issue_cert("example.test").private_key_and_cert_chain_pem.write_to_path(str(path))
+    return str(path)

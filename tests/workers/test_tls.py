@@ -1,21 +1,18 @@
-"""TLS against a client on memory buffers: versions, names, client certificates, endings, renewal."""
+"""TLS against a client on memory buffers: versions, names, client certificates, endings."""
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trustme
+from tests.workers.tls_client import Client, client_context, nothing, server_context
 
-from hypercorn.config.errors import TLSConfigError
-from hypercorn.config.tls import create_ssl_context, watched_files
-from hypercorn.workers.tls import TLSContexts, TLSError, TLSHandshakeError, TLSLayer, TLSMemory
+from hypercorn.workers.tls import TLSError, TLSHandshakeError, TLSLayer, TLSMemory
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -24,95 +21,10 @@ MEMORY = TLSMemory()
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    authority.issue_cert("example.test").private_key_and_cert_chain_pem.write_to_path(str(path))
-    return str(path)
-
-
-@pytest.fixture(scope="module")
 def ca_pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("tls") / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return str(path)
-
-
-def settings(certfile: str, **changes: Any) -> Any:
-    chosen = SimpleNamespace(
-        certfile=certfile,
-        keyfile=None,
-        keyfile_password=None,
-        ca_certs=None,
-        verify_mode=None,
-        verify_flags=None,
-        ciphers="ECDHE+AESGCM",
-        tls_minimum_version="1.2",
-        alpn_protocols=["h2", "http/1.1"],
-        sni_certificates={},
-    )
-    vars(chosen).update(changes)
-    return chosen
-
-
-def server_context(certfile: str, **changes: Any) -> ssl.SSLContext:
-    context = create_ssl_context(settings(certfile, **changes))
-    assert context is not None
-    return context
-
-
-def client_context(authority: trustme.CA, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    authority.configure_trust(context)
-    if version is not None:
-        context.minimum_version = context.maximum_version = version
-    return context
-
-
-class Client:
-    """The peer: the standard library's TLS on memory buffers."""
-
-    def __init__(self, context: ssl.SSLContext, name: str | None = None, session: Any = None) -> None:
-        self.incoming = ssl.MemoryBIO()
-        self.outgoing = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name, session=session)
-
-    def say(self, data: bytes) -> bytes:
-        """`data` as ciphertext, behind all that is due before it."""
-        self.tls.write(data)
-        return self.outgoing.read()
-
-    def hear(self, ciphertext: bytes) -> bytes:
-        """The plaintext in `ciphertext`."""
-        self.incoming.write(ciphertext)
-        heard = b""
-        try:
-            while piece := self.tls.read(65536):
-                heard += piece
-        except ssl.SSLWantReadError:
-            pass
-        return heard
-
-    def shake_hands(self, server: TLSLayer, feed: Callable[[bytes], None] | None = None) -> None:
-        """Exchange flights until both sides are done; `feed` hands bytes to the server its own way."""
-        feed = feed or (lambda data: nothing(server.receive(data)))
-        for _ in range(4):
-            done = False
-            try:
-                self.tls.do_handshake()
-                done = True
-            except ssl.SSLWantReadError:
-                pass
-            feed(self.outgoing.read())
-            self.incoming.write(server.data_to_send())
-            if done and server.handshake_done:
-                return
-        raise AssertionError("no handshake in four flights")
 
 
 def tls_layer(context: ssl.SSLContext) -> TLSLayer:
@@ -123,10 +35,6 @@ def tls_layer(context: ssl.SSLContext) -> TLSLayer:
 def _memory_is_left_empty() -> Iterator[None]:
     yield
     assert (MEMORY.incoming.pending, MEMORY.outgoing.pending) == (0, 0)
-
-
-def nothing(plaintext: bytes) -> None:
-    assert plaintext == b""
 
 
 def connected(server: ssl.SSLContext, client: ssl.SSLContext, **options: Any) -> tuple[TLSLayer, Client]:
@@ -424,188 +332,3 @@ class TestEndings:
         server.close()
         for at in range(0, len(crossing), 1000):
             nothing(server.receive(crossing[at : at + 1000]))
-
-
-class Deployment:
-    """Certificate files as a deployment tool leaves them, and a worker's contexts that watch them."""
-
-    def __init__(self, folder: Path, authority: trustme.CA) -> None:
-        self.folder = folder
-        self.authority = authority
-        self.certificate = folder / "tls.crt"
-        self.key = folder / "tls.key"
-        self.now = 100.0
-
-    def issue(self, name: str, folder: Path | None = None) -> None:
-        leaf = self.authority.issue_cert(name)
-        folder = folder or self.folder
-        leaf.cert_chain_pems[0].write_to_path(str(folder / "tls.crt"))
-        leaf.private_key_pem.write_to_path(str(folder / "tls.key"))
-
-    def watch(self) -> TLSContexts:
-        chosen = settings(str(self.certificate), keyfile=str(self.key))
-        return TLSContexts(lambda: create_ssl_context(chosen), watched_files(chosen))
-
-    def look(self, contexts: TLSContexts, times: int = 2) -> bool:
-        """Whether `times` looks, a second apart, have led to a new context."""
-        renewed = False
-        for _ in range(times):
-            self.now += 1.0
-            renewed |= contexts.reload_if_changed(self.now)
-        return renewed
-
-    def shown(self, contexts: TLSContexts) -> str:
-        layer, client = contexts.new_layer(), Client(client_context(self.authority))
-        client.shake_hands(layer)
-        certificate: Any = client.tls.getpeercert()
-        return str(certificate["subjectAltName"][0][1])
-
-
-@pytest.fixture
-def deployment(tmp_path: Path, authority: trustme.CA) -> Deployment:
-    made = Deployment(tmp_path, authority)
-    made.issue("old.test")
-    return made
-
-
-class TestRenewal:
-    def test_unchanged(self, deployment: Deployment) -> None:
-        contexts = deployment.watch()
-        first = contexts.current
-        assert not deployment.look(contexts, 5)
-        assert contexts.current is first
-
-    def test_new_files(self, deployment: Deployment) -> None:
-        contexts = deployment.watch()
-        open_layer, open_client = contexts.new_layer(), Client(client_context(deployment.authority))
-        open_client.shake_hands(open_layer)
-        deployment.issue("new.test")
-        assert not deployment.look(contexts, 1)  # perhaps still being written
-        assert deployment.shown(contexts) == "old.test"
-        assert deployment.look(contexts, 1)
-        assert deployment.shown(contexts) == "new.test"
-        assert open_layer.receive(open_client.say(b"still here")) == b"still here"
-        assert not deployment.look(contexts, 3)
-
-    def test_at_most_one_look_a_second(self, deployment: Deployment) -> None:
-        contexts = deployment.watch()
-        assert not contexts.reload_if_changed(10.0)
-        deployment.issue("new.test")
-        assert not contexts.reload_if_changed(10.9)
-        assert not contexts.reload_if_changed(11.0)  # the first look at the change
-        assert not contexts.reload_if_changed(11.9)
-        assert contexts.reload_if_changed(12.0)
-
-    def test_swapped_link(self, tmp_path: Path, authority: trustme.CA) -> None:
-        deployment = Deployment(tmp_path, authority)
-        for version in ("1", "2"):
-            (tmp_path / version).mkdir()
-            deployment.issue(f"v{version}.test", tmp_path / version)
-        data = tmp_path / "..data"
-        data.symlink_to("1")
-        deployment.certificate.symlink_to("..data/tls.crt")
-        deployment.key.symlink_to("..data/tls.key")
-        contexts = deployment.watch()
-        assert deployment.shown(contexts) == "v1.test"
-        (tmp_path / "new").symlink_to("2")
-        (tmp_path / "new").replace(data)
-        assert deployment.look(contexts)
-        assert deployment.shown(contexts) == "v2.test"
-
-    def test_broken_pair_in_between(self, deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.INFO, "hypercorn.error")
-        contexts = deployment.watch()
-        good_key = deployment.key.read_bytes()
-        deployment.issue("new.test")
-        new_key = deployment.key.read_bytes()
-        deployment.key.write_bytes(good_key)
-        assert not deployment.look(contexts, 6)
-        assert deployment.shown(contexts) == "old.test"
-        (record,) = caplog.records
-        assert record.levelno == logging.ERROR
-        assert record.exc_info is None
-        assert "does not belong to the certificate" in record.getMessage()
-        assert "\n" not in record.getMessage()
-        deployment.key.write_bytes(new_key)
-        assert deployment.look(contexts)
-        assert deployment.shown(contexts) == "new.test"
-        assert "reloaded" in caplog.records[-1].getMessage()
-
-    def test_missing_for_a_while(self, deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
-        contexts = deployment.watch()
-        deployment.certificate.unlink()
-        assert not deployment.look(contexts, 4)
-        assert [record.levelname for record in caplog.records] == ["ERROR"]
-        deployment.issue("new.test")
-        assert deployment.look(contexts)
-        assert deployment.shown(contexts) == "new.test"
-
-    def test_the_same_complaint_is_made_once(
-        self, deployment: Deployment, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        contexts = deployment.watch()
-        for number in range(3):
-            deployment.certificate.write_text("no certificate" + "!" * number)
-            assert not deployment.look(contexts)
-        assert len(caplog.records) == 1
-
-    def test_on_demand(self, deployment: Deployment) -> None:
-        contexts = deployment.watch()
-        deployment.issue("new.test")
-        assert contexts.reload()
-        assert deployment.shown(contexts) == "new.test"
-        assert not deployment.look(contexts, 3)
-        deployment.key.unlink()
-        assert not contexts.reload()
-        assert deployment.shown(contexts) == "new.test"
-
-    def test_first_context_must_work(self, deployment: Deployment) -> None:
-        deployment.key.unlink()
-        with pytest.raises(TLSConfigError, match="keyfile"):
-            deployment.watch()
-
-    def test_a_hook_s_own_mistakes(self, pem: str, caplog: pytest.LogCaptureFixture) -> None:
-        made: list[Any] = [server_context(pem), RuntimeError("vault is sealed"), None]
-
-        def make() -> ssl.SSLContext | None:
-            made_now = made.pop(0)
-            if isinstance(made_now, Exception):
-                raise made_now
-            context: ssl.SSLContext | None = made_now
-            return context
-
-        contexts = TLSContexts(make, ())
-        first = contexts.current
-        assert not contexts.reload()
-        assert not contexts.reload()
-        assert contexts.current is first
-        assert "RuntimeError: vault is sealed" in caplog.records[0].getMessage()
-        assert "gave no context" in caplog.records[1].getMessage()
-
-    @pytest.mark.parametrize("made", [ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "context"])
-    def test_what_a_hook_may_not_give(self, made: Any) -> None:
-        with pytest.raises(TLSConfigError, match="create_ssl_context gave"):
-            TLSContexts(lambda: made, ())
-
-    def test_a_hook_that_raises(self) -> None:
-        with pytest.raises(
-            TLSConfigError, match=r"^create_ssl_context failed: ZeroDivisionError: integer division"
-        ):
-            TLSContexts(lambda: 1 // 0, ())  # type: ignore[arg-type,return-value]
-
-    def test_files_for_root_alone(self, pem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        # A file that is gone can be read by nobody; root, who may run this, reads all others.
-        with caplog.at_level("INFO", "hypercorn.error"):
-            TLSContexts(lambda: server_context(pem), (pem,)).tell_unreadable()
-            TLSContexts(lambda: server_context(pem), (pem, str(tmp_path / "key"))).tell_unreadable()
-        (line,) = (record.getMessage() for record in caplog.records)
-        assert str(tmp_path / "key") in line
-        assert "HUP" in line
-
-    def test_a_hook_s_context_may_not_renegotiate_nor_compress(self, pem: str) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pem)
-        context.options = ssl.Options(0)
-        served = TLSContexts(lambda: context, ()).current
-        for option in (ssl.OP_NO_RENEGOTIATION, ssl.OP_NO_COMPRESSION, ssl.OP_CIPHER_SERVER_PREFERENCE):
-            assert served.options & option

@@ -31,18 +31,6 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    authority.issue_cert("example.test").private_key_and_cert_chain_pem.write_to_path(str(path))
-    return str(path)
-
-
 @pytest.fixture
 def context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()

@@ -6,6 +6,7 @@ from hypercorn.protocols.engine import Closing, DefaultFields
 from hypercorn.protocols.events import Data, Event, Refused, Request, StreamClosed, Trailers, Writable
 from hypercorn.protocols.http1 import HTTP1Engine, HTTP1Parameters
 
+from ..model_network import TimedWorker
 from .model_client import Fields, content
 
 DEFAULTS: Fields = [(b"date", b"today"), (b"server", b"us")]
@@ -59,7 +60,7 @@ class Exchange:
         return 0 if self.is_bodiless else self.sent
 
 
-class ModelWorker:
+class ModelWorker(TimedWorker):
     """`output` is what was written to the socket and nobody has delivered yet.
 
     Attributes:
@@ -133,14 +134,9 @@ class ModelWorker:
         self.engine.receive_eof(self.now)
         self.settle()
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass; the server's sweep comes by until no deadline is left behind."""
-        self.now += seconds
-        for _ in range(10):
-            if self.engine.deadline > self.now:
-                return
-            self._handle_deadline()
-        raise AssertionError("a deadline that does not move")
+    @property
+    def deadline(self) -> float:
+        return self.engine.deadline
 
     def _handle_deadline(self) -> None:
         was_over = self.is_over

@@ -7,6 +7,7 @@ from hypercorn.protocols.events import Data, Event, Request, StreamClosed, Switc
 from hypercorn.protocols.http1 import HTTP1Engine, HTTP1Parameters
 from hypercorn.protocols.http2 import HTTP2Engine, HTTP2Parameters
 
+from ..model_network import TimedWorker
 from .model_client import Fields, content, frames_of
 
 DATA, HEADERS, RST_STREAM, GOAWAY = 0, 1, 3, 7
@@ -73,7 +74,7 @@ def switch(settings: bytes, now: float) -> SwitchToHTTP2:
     return event
 
 
-class ModelWorker:
+class ModelWorker(TimedWorker):
     """`output` is what was written to the socket and nobody has delivered yet."""
 
     def __init__(self, parameters: HTTP2Parameters, upgrade_settings: bytes | None, now: float) -> None:
@@ -131,17 +132,15 @@ class ModelWorker:
             self.engine.receive_data(data, self.now)
             self.settle()
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass; the server's sweep comes by until no deadline is left behind."""
-        self.now += seconds
-        for _ in range(10):
-            if self.engine.deadline > self.now:
-                return
-            self.is_overdue = True
-            self.engine.handle_deadline(self.now)
-            self.settle()
-            self.is_overdue = False
-        raise AssertionError("a deadline that does not move")
+    @property
+    def deadline(self) -> float:
+        return self.engine.deadline
+
+    def _handle_deadline(self) -> None:
+        self.is_overdue = True
+        self.engine.handle_deadline(self.now)
+        self.settle()
+        self.is_overdue = False
 
     def block(self) -> None:
         self.is_blocked = True

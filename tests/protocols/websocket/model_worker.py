@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from hypercorn.protocols.engine import Closing
+from hypercorn.protocols.engine import NEVER, Closing
 from hypercorn.protocols.websocket import Close, SessionParameters, WebSocketSession
 from hypercorn.protocols.websocket.deflate import DeflateParameters
+
+from ..model_network import TimedWorker
 
 HIGH_WATER = 65536
 
 
-class ModelWorker:
+class ModelWorker(TimedWorker):
     """One WebSocket on a stream; `output` is what was written to the socket and nobody has delivered yet.
 
     Attributes:
@@ -169,17 +171,15 @@ class ModelWorker:
         self._over()
         self._note_end()
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass; the server's sweep comes by until no deadline is left behind."""
-        self.now += seconds
-        for _ in range(10):
-            if self._session is None or self.has_ended or self._session.deadline > self.now:
-                return
-            self._handle_deadline(self._session)
-            self.flush()
-        raise AssertionError("a deadline that does not move")
+    @property
+    def deadline(self) -> float:
+        return NEVER if self._session is None or self.has_ended else self._session.deadline
 
-    def _handle_deadline(self, session: WebSocketSession) -> None:
+    def _handle_deadline(self) -> None:
+        self._act_on_deadline(self.session)
+        self.flush()
+
+    def _act_on_deadline(self, session: WebSocketSession) -> None:
         if session.unsent and not session.is_open and self._is_socket_full:
             session.restart_close_timeout(self.now)
             return
