@@ -59,8 +59,8 @@ class Runtime(Protocol):
         It runs in a copy of the context that the runtime was made in, never of the caller's: a request must not
         see the context variables of the one before it on its connection.
 
-        The caller keeps the returned task until it has ended: a loop may hold only a weak reference. The
-        first step may run before this returns (asyncio on CPython 3.12 and later).
+        The caller keeps the returned task until it has ended: a loop may hold only a weak reference. The first step may
+        run before this returns, in a loop whose task factory is an eager one (CPython 3.12).
         """
         ...
 

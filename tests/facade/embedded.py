@@ -74,6 +74,14 @@ def get(port: int, path: str = "/") -> bytes:
         return b"".join(iter(lambda: sock.recv(4096), b""))
 
 
+def ask(port: int, requests: int) -> bytes:
+    """All answers to requests that are sent together; for threads."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * (requests - 1))
+        sock.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        return b"".join(iter(lambda: sock.recv(4096), b""))
+
+
 def descriptors() -> int:
     gc.collect()
     return len(os.listdir("/proc/self/fd"))

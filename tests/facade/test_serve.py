@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -24,7 +25,7 @@ from hypercorn.utils import LifespanFailureError, ShutdownError, wrap_app
 from hypercorn.workers.application import ApplicationError
 from hypercorn.workers.log_config import LogConfigurationError
 
-from .embedded import App, HoldPort, descriptors, get, is_refused, make_config, port_of
+from .embedded import App, HoldPort, ask, descriptors, get, is_refused, make_config, port_of
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -290,6 +291,22 @@ class TestSurroundings:
                 after = descriptors(), threading.active_count()
                 assert after[0] <= before[0]
                 assert after[1] <= before[1] + 8  # of asyncio's own pool, and threads on their way out
+
+        run(main())
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks yet")
+    def test_in_a_loop_whose_tasks_are_eager(self, run: Any) -> None:
+        def begun(loop: Any, coroutine: Any, context: Any = None, **_: Any) -> asyncio.Task[Any]:
+            # Not `asyncio.eager_task_factory`: before CPython 3.14 it refuses what uvloop 0.23 gives it.
+            eager: dict[str, Any] = {"eager_start": True}
+            return asyncio.Task(coroutine, loop=loop, context=context, **eager)
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_task_factory(begun)
+            app = App()
+            async with serving(app, make_config()) as (port, _):
+                assert (await asyncio.to_thread(ask, port, 3)).count(b" 200 ") == 3
+            assert app.events == ["startup", *["request", "done"] * 3, "shutdown"]
 
         run(main())
 
