@@ -1,7 +1,7 @@
 # The front door. `make serve` and `make test` need nothing but Python 3.11 or later and, for packages without a built
 # wheel, gcc: they make their own environment in .venv and only touch it again when pyproject.toml changes.
 
-PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
+PYTHON ?= $(shell for name in python3 python3.15 python3.14 python3.13 python3.12 python3.11 python; do \
 	path=$$(command -v $$name) && $$path -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$path && break; done)
 VENV ?= .venv

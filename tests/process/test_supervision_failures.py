@@ -201,8 +201,8 @@ def test_a_last_word_for_which_there_is_no_memory_has_its_time(application: Path
 
 def test_a_pid_file_where_there_are_no_locks(start: Start, application: Path) -> None:
     """As on NFS without its lock service: one that names nobody is replaced nevertheless."""
-    (application / "server.pid").write_text("4194305\n")
     without = refused("fcntl", "ENOLCK", "-P", str(application / "server.pid"))
+    (application / "server.pid").write_text("4194305\n")
     arbiter = start("-w", "1", "-p", "server.pid", command=without)
     assert arbiter.get()
     assert int((application / "server.pid").read_text()) == arbiter.pid

@@ -279,7 +279,8 @@ class TestFailures:
         server, client = pair
         ciphertext = bytearray(client.say(b"ping"))
         ciphertext[-1] ^= 1
-        with pytest.raises(TLSError, match="bad record mac") as caught:
+        # OpenSSL 3.2 and later say less.
+        with pytest.raises(TLSError, match=r"bad record mac|record layer failure") as caught:
             server.receive(bytes(ciphertext))
         assert not isinstance(caught.value, TLSHandshakeError)
         assert server.handshake_done

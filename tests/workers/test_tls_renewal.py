@@ -178,9 +178,7 @@ class TestRenewal:
             TLSContexts(lambda: made, ())
 
     def test_a_hook_that_raises(self) -> None:
-        with pytest.raises(
-            TLSConfigError, match=r"^create_ssl_context failed: ZeroDivisionError: integer division"
-        ):
+        with pytest.raises(TLSConfigError, match=r"^create_ssl_context failed: ZeroDivisionError: .*zero"):
             TLSContexts(lambda: 1 // 0, ())  # type: ignore[arg-type,return-value]
 
     def test_files_for_root_alone(self, pem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
