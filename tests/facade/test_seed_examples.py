@@ -366,8 +366,9 @@ def start(tmp_path: Path, hold_port: Callable[[], int]) -> Iterator[Start]:
             arguments = re.sub(r":8000\b", f":{port}", text).split()
         else:
             text = text.replace("{asgi}", ASGI).replace("{wsgi}", WSGI)
-            if sys.version_info >= (3, 14):  # where there is no loop before one is made
-                text = text.replace("\nloop = asyncio.get_event_loop()", "\nloop = asyncio.new_event_loop()")
+            if sys.version_info >= (3, 14) and "\nloop = asyncio.get_event_loop()" in text:
+                # There is no loop before one is made there.
+                text = text.replace("asyncio.get_event_loop()", "asyncio.new_event_loop()") + "loop.close()\n"
             (tmp_path / "program.py").write_text(re.sub(r":80[08]0\b", f":{port}", text))
             arguments = [sys.executable, "-W", "error", "program.py"]
             if "get_event_loop()" in text:
