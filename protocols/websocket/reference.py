@@ -122,16 +122,15 @@ class ReferenceLane:
         """
         try:
             while (frame := self._frames.process_buffer()) is not None:
-                payload = frame.payload
-                assert isinstance(payload, bytes)  # raw until a MessageDecoder has seen it
+                assert isinstance(frame.payload, (bytes, bytearray))  # raw until a MessageDecoder has seen it
+                payload = bytes(frame.payload)  # no copy but for wsproto 1.2
                 if frame.opcode.iscontrol():
                     return int(frame.opcode), payload
                 decoded = self._messages.process_frame(frame)
                 if not decoded.message_finished:
                     self._payload += payload
                 elif not self._payload:
-                    assert isinstance(decoded.payload, (str, bytes))  # only a Close frame has a tuple
-                    return decoded.payload
+                    return decoded.payload if isinstance(decoded.payload, str) else payload
                 else:
                     return self._join(payload, is_text=decoded.opcode is Opcode.TEXT)
             return None
