@@ -166,15 +166,18 @@ class Lives:
 
     def exited(self, event: m.Exited) -> None:
         """A worker is gone; what that means depends on what had been wished."""
-        worker = self.state.workers.get(event.worker)
+        state = self.state
+        worker = state.workers.get(event.worker)
         if worker is None:
             return
         reason = _describe(event)
         is_aborted = worker.state in (WorkerState.ABORTING, WorkerState.KILLED)
         self.advance(worker, WorkerEvent.EXITED)
-        self.state.remove(worker)
-        slot = self.state.slots[worker.slot]
-        if worker.was_asked or self.state.is_ending or not slot.is_active or self.state.mode is Mode.PAUSED:
+        state.remove(worker)
+        slot = state.slots[worker.slot]
+        # That one could not start says nothing of newer code.
+        says_nothing = worker.ready_at is None and state.is_outdated(worker)
+        if worker.was_asked or says_nothing or not slot.is_active or state.mode is not Mode.RUNNING:
             self._left(worker, event, reason)
         elif worker.ready_at is None:
             failure = worker.failure or _failure_from(event, f"{worker} {reason} before it was ready")

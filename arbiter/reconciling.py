@@ -61,7 +61,7 @@ class Reconciliation:
                 if worker.slot not in wanted or worker is not newest:
                     self.lives.advance(worker, WorkerEvent.DRAIN)
             elif worker.state is WorkerState.STARTING and (
-                worker.slot not in wanted or worker.generation not in (state.target, state.proven)
+                worker.slot not in wanted or state.is_outdated(worker)
             ):
                 # Not quickly: it may be accepting already, and its word of that be on its way.
                 self.lives.advance(worker, WorkerEvent.DRAIN)
@@ -116,6 +116,8 @@ class Reconciliation:
 
     def _forget(self) -> None:
         state = self.state
+        if any(slot.is_opening for slot in state.slots.values()):
+            return  # the answer, which comes at once, may name listeners that only such a generation names now
         used = {state.target, state.proven}
         used |= {
             w.generation

@@ -180,6 +180,10 @@ class State:
         del self.workers[worker.number]
         self.slots[worker.slot].workers.remove(worker)
 
+    def is_outdated(self, worker: Worker) -> bool:
+        """Nothing is started with its code and settings any more."""
+        return worker.generation not in (self.target, self.proven)
+
     def ready(self) -> list[Worker]:
         """The workers in service."""
         return [worker for worker in self.workers.values() if worker.state is WorkerState.READY]

@@ -190,7 +190,13 @@ class World:
             w for w in self.state.workers.values() if w.was_asked and not self.processes[w.number].drain
         ]
         wanted = len(self.state.active())
-        staying = [p for n, p in self.processes.items() if not self.state.workers[n].was_asked]
+        staying = [
+            p
+            for n, p in self.processes.items()
+            if not self.state.workers[n].was_asked
+            # Whoever dumps its stacks ends too, and is not replaced where there is no place for it any more.
+            and (self.state.slots[p.slot].is_active or not p.is_aborting)
+        ]
         assert len(staying) <= wanted + 1, "more than one worker above the number wanted"
         if not self.is_resized:
             given_up = [w for w in self.state.workers.values() if w.was_asked and w.ready_at is None]

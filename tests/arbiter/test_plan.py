@@ -607,6 +607,16 @@ class TestReloader:
         world.ready()
         assert world.generations() == [2, 2, 2]
 
+    @pytest.mark.parametrize("is_reloading", [True, False])
+    def test_a_failure_says_nothing_of_newer_code(self, make_world: Any, is_reloading: bool) -> None:
+        world = make_world(1, is_reloading=is_reloading)
+        world.say(1, Failed(Failure.APPLICATION, "no such module"))
+        world.give(m.Changed(("app.py",)))
+        world.exits(1, 4)
+        assert world.exit is None
+        world.ready()
+        assert world.generations() == [2]
+
     def test_code_that_fails_later_leaves_the_old(self, make_world: Any) -> None:
         world = make_world(is_reloading=True)
         world.ready()
