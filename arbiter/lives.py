@@ -220,7 +220,10 @@ class Lives:
         elif worker.generation == state.target != state.proven:
             self._roll_back(state.proven, failure)
         else:
-            slot.is_waiting = is_reloading and state.is_empty(slot.number)
+            # Unless there is newer code already.
+            slot.is_waiting = (
+                is_reloading and worker.generation == state.target and state.is_empty(slot.number)
+            )
             wait = starts_at(state, slot) - self.now
             self._log_failure(worker, failure, f"; next try in {wait:g} s")
 

@@ -189,13 +189,14 @@ class World:
         by_themselves = [
             w for w in self.state.workers.values() if w.was_asked and not self.processes[w.number].drain
         ]
-        wanted = len(self.state.active())
+        places = {slot.number for slot in self.state.active()}
+        wanted = len(places)
         staying = [
             p
             for n, p in self.processes.items()
             if not self.state.workers[n].was_asked
             # Whoever dumps its stacks ends too, and is not replaced where there is no place for it any more.
-            and (self.state.slots[p.slot].is_active or not p.is_aborting)
+            and (p.slot in places or not p.is_aborting)
         ]
         assert len(staying) <= wanted + 1, "more than one worker above the number wanted"
         if not self.is_resized:

@@ -82,9 +82,10 @@ def come_to_rest(world: Any) -> None:
 
 @pytest.mark.parametrize("is_reloading", [False, True])
 @given(workers=st.integers(1, 4), shared=st.booleans(), events=st.lists(EVENTS, max_size=40))
-# What was found wrong: files that change while a start without end is killed; a listener that is opened while the only
-# generation that named it is forgotten; two without end in places that there are no longer.
+# What was found wrong: files that change while a start without end is killed, the first one or a later; a listener that is
+# opened while the only generation that named it is forgotten; two without end in places that there are no longer.
 @example(workers=1, shared=False, events=[("time", 40)] * 3)
+@example(workers=2, shared=False, events=[("ready", 0), *[("time", 40)] * 3, ("exit", 0)])
 @example(
     workers=1,
     shared=False,
@@ -93,6 +94,7 @@ def come_to_rest(world: Any) -> None:
 @example(
     workers=3, shared=False, events=[("resize", 1), ("time", 40), ("time", 40), ("fail", 0), ("time", 40)]
 )
+@example(workers=2, shared=False, events=[*[("time", 40)] * 3, (Request.PAUSE, 0)])
 @settings(
     max_examples=150,
     deadline=None,
