@@ -15,12 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
-from types import SimpleNamespace
 from typing import Any
 
 import trustme
 
-from hypercorn.config.tls import create_ssl_context
+from hypercorn.config import Config
 from hypercorn.workers.tls import TLSLayer, TLSMemory
 
 REQUEST = b"G" * 100
@@ -55,19 +54,7 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     with tempfile.TemporaryDirectory() as folder:
         pem = str(Path(folder) / "both.pem")
         authority.issue_cert("example.test").private_key_and_cert_chain_pem.write_to_path(pem)
-        chosen: Any = SimpleNamespace(
-            certfile=pem,
-            keyfile=None,
-            keyfile_password=None,
-            ca_certs=None,
-            verify_mode=None,
-            verify_flags=None,
-            ciphers="ECDHE+AESGCM",
-            tls_minimum_version="1.2",
-            alpn_protocols=["http/1.1"],
-            sni_certificates={},
-        )
-        server = create_ssl_context(chosen)
+        server = Config.from_mapping({"certfile": pem, "alpn_protocols": ["http/1.1"]}).create_ssl_context()
     assert server is not None
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.configure_trust(client)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import trustme
-from tests.workers.tls_client import Client, client_context, server_context, settings
+from tests.workers.tls_client import Client, client_context, server_context
 
+from hypercorn.config import Config
 from hypercorn.config.errors import TLSConfigError
-from hypercorn.config.tls import create_ssl_context, watched_files
+from hypercorn.config.tls import watched_files
 from hypercorn.workers.tls import TLSContexts
 
 
@@ -33,8 +34,8 @@ class Deployment:
         leaf.private_key_pem.write_to_path(str(folder / "tls.key"))
 
     def watch(self) -> TLSContexts:
-        chosen = settings(str(self.certificate), keyfile=str(self.key))
-        return TLSContexts(lambda: create_ssl_context(chosen), watched_files(chosen))
+        config = Config.from_mapping({"certfile": str(self.certificate), "keyfile": str(self.key)})
+        return TLSContexts(config.create_ssl_context, watched_files(config))
 
     def look(self, contexts: TLSContexts, times: int = 2) -> bool:
         """Whether `times` looks, a second apart, have led to a new context."""

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import trustme
 
-from hypercorn.config.tls import create_ssl_context
+from hypercorn.config import Config
 from hypercorn.workers.tls import TLSLayer
 
 
-def settings(certfile: str, **changes: Any) -> Any:
-    chosen = SimpleNamespace(
-        certfile=certfile,
-        keyfile=None,
-        keyfile_password=None,
-        ca_certs=None,
-        verify_mode=None,
-        verify_flags=None,
-        ciphers="ECDHE+AESGCM",
-        tls_minimum_version="1.2",
-        alpn_protocols=["h2", "http/1.1"],
-        sni_certificates={},
-    )
-    vars(chosen).update(changes)
-    return chosen
-
-
 def server_context(certfile: str, **changes: Any) -> ssl.SSLContext:
-    context = create_ssl_context(settings(certfile, **changes))
+    context = Config.from_mapping({"certfile": certfile, **changes}).create_ssl_context()
     assert context is not None
     return context
 
