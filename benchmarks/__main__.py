@@ -54,15 +54,13 @@ def collect(options: argparse.Namespace, servers: list[Server], works: list[Work
             certificate = make_certificate(options.python) if is_tls else None
             figures += measure(options.python, servers, group, plan, certificate)
     memory = [] if options.no_memory else measure_memory(options.python, servers)
-    version = subprocess.run(
-        [options.python, "-c", "import platform; print(platform.python_version())"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    code = "import platform, ssl; print(platform.python_version(), ssl.OPENSSL_VERSION.split()[1])"
+    versions = subprocess.run([options.python, "-c", code], capture_output=True, text=True, check=True)
+    python, openssl = versions.stdout.split()
     return {
         "date": datetime.date.today().isoformat(),
-        "python": version.stdout.strip(),
+        "python": python,
+        "openssl": openssl,
         "cores": os.cpu_count(),
         "plan": asdict(plan),
         "versions": {server.name: server.version(options.python) for server in servers},

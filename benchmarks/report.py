@@ -81,8 +81,8 @@ def _conditions(results: Mapping[str, Any]) -> str:
     packages = {name.partition(",")[0]: version for name, version in results["versions"].items()}
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     return (
-        f"{results['date']}, CPython {results['python']}, {results['cores']} cores, {plan['rounds']} rounds of "
-        f"{plan['seconds']:g} s per server and work, one worker.\n\nVersions: {versions}.\n"
+        f"{results['date']}, CPython {results['python']} with OpenSSL {results['openssl']}, {results['cores']} cores, "
+        f"{plan['rounds']} rounds of {plan['seconds']:g} s per server and work, one worker.\n\nVersions: {versions}.\n"
     )
 
 
