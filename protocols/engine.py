@@ -70,7 +70,9 @@ class Engine(Protocol):
         deadline: when `handle_deadline` wants to be called, or `NEVER`. May change with every call.
         wants_read: False while the engine has enough unread input (back-pressure, pipelining); the caller
             then stops reading from the transport.
-        closing: what to do with the transport once `data_to_send()` is written.
+        closing: what to do with the transport once all of `data_to_send()` is written.
+        apart: content that goes behind what `data_to_send` has just given, too large to be copied for it. The caller puts
+            `b""` in its place when it takes it. Of HTTP/1.1 only.
         fault: what the peer did wrong if that is why the connection ends, one line for the debug log; else empty.
         is_idle: no exchange is open and no part of a request has arrived.
         ranks_streams: the peer has said whose data it wants first: what is given together goes out in that order.
@@ -81,6 +83,7 @@ class Engine(Protocol):
     wants_read: bool
     closing: Closing
     fault: str
+    apart: bytes
 
     @property
     def is_idle(self) -> bool: ...
@@ -170,7 +173,7 @@ class Engine(Protocol):
         ...
 
     def data_to_send(self) -> bytes:
-        """All bytes that are ready for the transport; they are the caller's from here. `b""`: none."""
+        """Bytes that are ready for the transport, and the caller's from here, with `apart` behind them. `b""`: no more."""
         ...
 
 

@@ -290,7 +290,8 @@ class Connection(Transport):
                     break
                 self.unflushed = 0
                 if not self.is_blocked and (data := engine.data_to_send()):
-                    self._send(data)
+                    rest, engine.apart = engine.apart, b""
+                    self._send(data, rest)
                     is_turn_over = len(data) >= RANKED_PIECE and bool(engine.events) and self.is_ranked
                 elif not engine.events:
                     break
@@ -315,8 +316,10 @@ class Connection(Transport):
     def _write_much(self) -> None:
         if self.unflushed >= FLUSH_SIZE and not self.is_blocked:
             self.unflushed = 0
-            if data := self.engine.data_to_send():
-                self._send(data)
+            engine = self.engine
+            if data := engine.data_to_send():
+                rest, engine.apart = engine.apart, b""
+                self._send(data, rest)
 
     def send_at_once(self, data: bytes, rest: bytes) -> bool:
         """Write the tunnel's `data`, and `rest` behind it, past the engine. False: not now, something else comes first."""
@@ -389,8 +392,7 @@ class Connection(Transport):
 
     def _switch_to_http2(self, event: SwitchToHTTP2, now: float) -> None:
         # The 101 (Switching Protocols) goes out before anything of the new engine.
-        if output := self.engine.data_to_send():
-            self._send(output)
+        self._send_output()
         self._begin(self.server.make_http2_engine(now, event, secure=self.secure), now)
         self.engine.set_transport_writable(not self.is_blocked, now)
         if self._eof:
@@ -408,10 +410,16 @@ class Connection(Transport):
         Until all of it is on its way the connection `is_blocked`, and its exchanges are then told by `writable`.
         The descriptor stays open until then, or until `give_up_file`.
         """
-        if data := self.engine.data_to_send():
-            self._send(data)
+        self._send_output()
         if not self.is_closed:
             self._begin_file(file)
+
+    def _send_output(self) -> None:
+        """Write all that the engine has, wanted or not; without TLS only."""
+        engine = self.engine
+        while data := engine.data_to_send():
+            rest, engine.apart = engine.apart, b""
+            self._send(data, rest)
 
     # ---- for the transport
 

@@ -14,7 +14,7 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from threading import get_ident
 from time import sleep
@@ -35,6 +35,9 @@ logger = logging.getLogger("hypercorn.error")
 
 # What the largest record holds (2^14 octets): one read never takes more.
 _RECORD_SIZE = 16 * 1024
+
+# What `encrypt_in_pieces` takes at a time (256 KB: 141 µs instead of 300 in one piece, 1 MB: 560 instead of 1,070).
+_PIECE_SIZE = 4 * _RECORD_SIZE
 
 #: `_ssl.ENCODING_DER`.
 _DER = 2
@@ -65,7 +68,8 @@ class TLSMemory:
     Such a buffer never shrinks. With a pair of its own, a connection that once had a large request or response would
     keep as much for as long as it lives, and the processor would find the memory of each one cold. So every call
     of a `TLSLayer` empties both before it returns, and the next may be another's. What peers say is in them encrypted
-    only: should a mistake ever leave something behind, another peer could not read it.
+    only: should a mistake ever leave something behind, another peer could not read it. What connections receive and
+    encrypt at a time bounds their size.
 
     Calls come from the loop's thread, one after the other, but for those of finalizers: a coroutine that an application
     has abandoned may send something when the garbage collector closes it, in any thread and in the middle of a call.
@@ -123,6 +127,9 @@ class TLSLayer:
 
     #: What its methods raise, here so that a server without TLS need not import this module to name it.
     error: ClassVar = TLSError
+    #: More than this is for `encrypt_in_pieces`: as one object it would be above glibc's threshold for memory of its own,
+    #: and each of its pages cost a fault (128 KB: 108 µs instead of 84 in pieces). Up to here one call costs less.
+    at_once: ClassVar = 7 * _RECORD_SIZE
 
     __slots__ = (
         "_incoming",
@@ -193,14 +200,15 @@ class TLSLayer:
             memory.user = 0
         return b"" if self._sent_close else plaintext
 
-    def encrypt(self, plaintext: bytes, rest: bytes = b"") -> bytes:
-        """All ciphertext that is ready for the socket once `plaintext` and `rest` are in it; any length, in one call.
+    def encrypt(self, plaintext: bytes | memoryview, rest: bytes | memoryview = b"") -> bytes:
+        """All ciphertext that is ready for the socket once `plaintext` and `rest` are in it, in one call.
 
-        Both are dropped once TLS has failed or is closed.
+        Both are dropped once TLS has failed or is closed. OpenSSL's memory keeps the size of the largest call: see
+        `at_once`.
 
         Args:
             plaintext: what is to be sent.
-            rest: what is to be sent behind it, and is not copied for it; then `plaintext` is shorter than a record.
+            rest: what is to be sent behind it, and is not copied for it.
 
         Raises:
             TLSError: the handshake is not done, or the peer keeps back the rest of a message of TLS. It is over.
@@ -217,10 +225,11 @@ class TLSLayer:
             if not rest:
                 self._object.write(plaintext)
             else:
-                filled = _RECORD_SIZE - len(plaintext)  # every record costs something
-                self._object.write(plaintext + rest[:filled])
+                filled = -len(plaintext) % _RECORD_SIZE  # every record costs something
+                view = memoryview(rest)
+                self._object.write(b"".join((plaintext, view[:filled])))
                 if len(rest) > filled:
-                    self._object.write(memoryview(rest)[filled:])
+                    self._object.write(view[filled:])
             ciphertext = self._outgoing.read()
         except ssl.SSLError as error:
             # Besides a handshake that is not done: the peer keeps back the rest of a message of TLS, and OpenSSL
@@ -232,6 +241,24 @@ class TLSLayer:
                 self._put_away()
             memory.user = 0
         return self.data_to_send() + ciphertext if self._output else ciphertext
+
+    def encrypt_in_pieces(self, plaintext: bytes, rest: bytes = b"") -> Iterator[bytes]:
+        """As `encrypt`, a piece at a time, for any length of `rest` or, without it, of `plaintext`.
+
+        What is not asked for yet is not encrypted yet, so nothing else may be encrypted in between. It ends early once TLS
+        has failed or is closed.
+
+        Raises:
+            TLSError: as `encrypt`, before any piece.
+        """
+        start = 0
+        if rest:
+            start = -len(plaintext) % _PIECE_SIZE
+            yield self.encrypt(plaintext, memoryview(rest)[:start])
+        body = memoryview(rest or plaintext)
+        while start < len(body) and not (self.has_failed or self._sent_close):
+            yield self.encrypt(body[start : start + _PIECE_SIZE])
+            start += _PIECE_SIZE
 
     @property
     def has_output(self) -> bool:

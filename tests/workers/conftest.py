@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -223,3 +224,11 @@ def pem(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     authority.issue_cert("example.test").private_key_and_cert_chain_pem.write_to_path(str(path))
     return str(path)
+
+
+@pytest.fixture
+def context(authority: trustme.CA) -> ssl.SSLContext:
+    """A client's, which trusts `example.test` of `pem`."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import ssl
 from collections.abc import Iterator
@@ -100,12 +101,34 @@ class TestData:
 
     def test_a_large_write_behind_a_head(self, pair: tuple[TLSLayer, Client]) -> None:
         server, client = pair
-        head = b"0123456789"
-        for size in (1, 16374, 16375, 100_000):
+        for size, head in itertools.product(
+            (1, 16374, 16375, 100_000), (b"0123456789", bytes(16384), bytes(20000))
+        ):
             rest = os.urandom(size)
             apart, together = server.encrypt(head, rest), server.encrypt(head + rest)
             assert len(apart) == len(together)  # the head has no record of its own
             assert client.hear(apart) == client.hear(together) == head + rest
+
+    @pytest.mark.parametrize("head", [b"", b"0123456789", bytes(65536), bytes(80_000)])
+    def test_in_pieces(self, pair: tuple[TLSLayer, Client], head: bytes) -> None:
+        server, client = pair
+        for size in (1, 65526, 65527, 65536, 131_072, 131_073, 300_000):
+            body = os.urandom(size)
+            pieces = list(server.encrypt_in_pieces(head, body) if head else server.encrypt_in_pieces(body))
+            assert all(len(piece) < 150_000 for piece in pieces)
+            whole = b"".join(pieces)
+            assert client.hear(whole) == head + body
+            at_once = server.encrypt(head + body)
+            assert client.hear(at_once) == head + body
+            assert len(whole) == len(at_once)  # not a record more
+
+    def test_pieces_that_are_not_wanted_any_more(self, pair: tuple[TLSLayer, Client]) -> None:
+        server, client = pair
+        pieces = server.encrypt_in_pieces(bytes(1 << 20))
+        first = next(pieces)
+        server.close()
+        assert list(pieces) == []
+        assert client.hear(first + server.data_to_send()) == bytes(65536)
 
     def test_a_large_upload(self, pair: tuple[TLSLayer, Client]) -> None:
         server, client = pair

@@ -7,7 +7,6 @@ import logging
 import select
 import socket
 import ssl
-import struct
 import threading
 import time
 from pathlib import Path
@@ -17,7 +16,8 @@ import pytest
 import trustme
 from h2.connection import H2Connection
 from tests.workers.conftest import Running, Serve
-from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE, Records
+from tests.workers.tls_client import Handshake, dial
+from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE
 
 from hypercorn.workers import transport
 from hypercorn.workers.connection import READ_SIZE
@@ -29,61 +29,6 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
     await send({"type": "http.response.body", "body": b"hello"})
-
-
-@pytest.fixture
-def context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-def dial(server: Running) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
-
-
-class Handshake:
-    """A client's handshake of which every step is ours to take."""
-
-    def __init__(self, server: Running, context: ssl.SSLContext) -> None:
-        self.sock = dial(server)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="example.test")
-
-    def step(self) -> bytes:
-        """What the client says next; nothing if it has to hear more first."""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._tls.do_handshake()
-        return self._outgoing.read()
-
-    def unsent(self) -> bytes:
-        return self._outgoing.read()
-
-    def hear(self) -> None:
-        self._incoming.write(self.sock.recv(65536))
-
-    def finish(self) -> None:
-        while not (said := self.step()):
-            self.hear()
-        self.sock.sendall(said)
-
-    def records(self, key_log: Path) -> Records:
-        """For records made by hand, in the place of this client's own."""
-        return Records(self._tls, key_log)
-
-    def reset(self) -> None:
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def encrypted(self, data: bytes) -> bytes:
-        self._tls.write(data)
-        return self._outgoing.read()
-
-    def end(self) -> bytes:
-        """The client's close_notify."""
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._tls.unwrap()
-        return self._outgoing.read()
 
 
 def test_the_handshake_takes_nothing_from_the_time_for_the_first_request(

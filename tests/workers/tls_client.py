@@ -1,15 +1,23 @@
-"""TLS's other side on memory buffers, and contexts for both."""
+"""TLS's other side, on memory buffers and on a socket, and contexts for both."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import trustme
+from tests.workers.tls_records import Records
 
 from hypercorn.config import Config
 from hypercorn.workers.tls import TLSLayer
+
+if TYPE_CHECKING:
+    from tests.workers.conftest import Running
 
 
 def server_context(certfile: str, **changes: Any) -> ssl.SSLContext:
@@ -70,3 +78,51 @@ class Client:
 
 def nothing(plaintext: bytes) -> None:
     assert plaintext == b""
+
+
+def dial(server: Running) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=30)
+
+
+class Handshake:
+    """A client's handshake of which every step is ours to take."""
+
+    def __init__(self, server: Running, context: ssl.SSLContext) -> None:
+        self.sock = dial(server)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="example.test")
+
+    def step(self) -> bytes:
+        """What the client says next; nothing if it has to hear more first."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.do_handshake()
+        return self._outgoing.read()
+
+    def unsent(self) -> bytes:
+        return self._outgoing.read()
+
+    def hear(self) -> None:
+        self._incoming.write(self.sock.recv(65536))
+
+    def finish(self) -> None:
+        while not (said := self.step()):
+            self.hear()
+        self.sock.sendall(said)
+
+    def records(self, key_log: Path) -> Records:
+        """For records made by hand, in the place of this client's own."""
+        return Records(self._tls, key_log)
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def encrypted(self, data: bytes) -> bytes:
+        self._tls.write(data)
+        return self._outgoing.read()
+
+    def end(self) -> bytes:
+        """The client's close_notify."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        return self._outgoing.read()

@@ -14,6 +14,16 @@ from hypercorn.protocols.http1 import HTTP1Engine, HTTP1Parameters
 DEFAULTS: Fields = [(b"date", b"today"), (b"server", b"us")]
 
 
+def output_of(engine: HTTP1Engine) -> bytes:
+    """All that the engine has ready."""
+    output = b""
+    while data := engine.data_to_send():
+        output += data + engine.apart
+        engine.apart = b""
+    assert not engine.apart
+    return output
+
+
 class Session:
     """An engine, driven as the connection drives it: events and output are taken after every call."""
 
@@ -27,7 +37,7 @@ class Session:
     def settle(self) -> None:
         self.events += self.engine.events
         self.engine.events = []
-        self.output += self.engine.data_to_send()
+        self.output += output_of(self.engine)
 
     def say(self, data: bytes, cut: Callable[[bytes], list[bytes]] | None = None) -> None:
         """The peer sends `data`."""

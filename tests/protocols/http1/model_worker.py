@@ -7,6 +7,7 @@ from hypercorn.protocols.events import Data, Event, Refused, Request, StreamClos
 from hypercorn.protocols.http1 import HTTP1Engine, HTTP1Parameters
 
 from ..model_network import TimedWorker
+from .conftest import output_of
 from .model_client import Fields, content
 
 DEFAULTS: Fields = [(b"date", b"today"), (b"server", b"us")]
@@ -111,7 +112,8 @@ class ModelWorker(TimedWorker):
                 for event in events:
                     self._on_event(event)
             elif not self.is_blocked and (data := engine.data_to_send()):
-                self.output += data
+                self.output += data + engine.apart
+                engine.apart = b""
             else:
                 break
         if self.is_over and self.fed_at_end is None:
@@ -258,7 +260,7 @@ class ModelWorker(TimedWorker):
             size = min(size, exchange.length - exchange.sent)
         if size and not self.is_blocked and self.engine.leave_content(exchange.id, size):
             assert exchange.length is not None
-            self.output += self.engine.data_to_send() + content(exchange.id, exchange.sent, size)
+            self.output += output_of(self.engine) + content(exchange.id, exchange.sent, size)
             exchange.sent += size
             self._sent(exchange, end=False, settle=False)
 

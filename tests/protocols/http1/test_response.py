@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hypercorn.protocols.engine import Closing, LocalProtocolError
+from hypercorn.protocols.http1.sending import LARGE
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = GET.replace(b"GET", b"HEAD")
@@ -61,6 +62,68 @@ def test_streamed_body_with_a_length(connect) -> None:
     session.data(b"", True)
     assert session.output.endswith(b"\r\n\r\nhello")
     assert session.engine.is_idle
+
+
+BODY = bytes(LARGE)
+
+
+def pieces_of(engine):
+    """What the engine gives, one call a line: the bytes, and what goes behind them."""
+    pieces = []
+    while data := engine.data_to_send():
+        pieces.append((data, engine.apart))
+        engine.apart = b""
+    return pieces
+
+
+@pytest.mark.parametrize("fields", [[], [(b"content-length", b"%d" % LARGE)]])
+def test_large_content_is_not_copied(fields, connect) -> None:
+    session = open_session(connect)
+    engine = session.engine
+    engine.send_head(1, 200, fields, 0.0)
+    engine.send_data(1, BODY, True, 0.0)
+    [(head, body)] = pieces_of(engine)
+    assert head.startswith(STATUS)
+    assert b"content-length: %d\r\n" % LARGE in head
+    assert head.endswith(b"\r\n\r\n")
+    assert body is BODY
+    assert engine.is_idle
+
+
+def test_content_around_large_content(connect) -> None:
+    session = open_session(connect)
+    engine = session.engine
+    engine.send_head(1, 200, [(b"content-length", b"%d" % (3 * LARGE + 8))], 0.0)
+    for data in (b"ab", b"cd", BODY, b"ef", BODY, BODY, b"gh"):
+        engine.send_data(1, data, data == b"gh", 0.0)
+    pieces = pieces_of(engine)
+    assert [(data[-4:], behind is BODY) for data, behind in pieces] == [
+        (b"abcd", True),
+        (b"ef", True),
+        (BODY[-4:], False),
+        (b"gh", False),
+    ]
+    assert pieces[2] == (BODY, b"")
+    assert pieces[2][0] is BODY
+
+
+def test_nothing_between_large_pieces(connect) -> None:
+    session = open_session(connect)
+    engine = session.engine
+    session.head()
+    for data in (BODY, b"", BODY, b"", b""):
+        engine.send_data(1, data, False, 0.0)
+    engine.send_data(1, b"", True, 0.0)
+    assert b"".join(data + behind for data, behind in pieces_of(engine)).count(BODY) == 2
+    assert engine.is_idle
+
+
+def test_large_chunks_stay_whole(connect) -> None:
+    session = open_session(connect)
+    session.head()
+    session.data(BODY)
+    session.data(b"", True)
+    assert session.output.endswith(b"chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (LARGE, BODY))
 
 
 def test_chunked_when_the_application_says_so(connect) -> None:

@@ -1,0 +1,174 @@
+"""Large output: it is not copied for readers that are slow, and encrypted as the socket takes it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import socket
+import ssl
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from tests.workers.conftest import Serve
+from tests.workers.tls_client import Client, Handshake, client_context, server_context
+from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE
+from websockets.sync.client import connect
+
+from hypercorn.workers.tls import TLSLayer, TLSMemory
+
+#: More than the kernel keeps for a connection.
+SIZE = 24 << 20
+LARGE = os.urandom(1 << 20) * (SIZE >> 20)
+DIGEST = hashlib.sha256(LARGE).digest()
+GET = b"GET / HTTP/1.1\r\nhost: example.test\r\n\r\n"
+
+
+class Body:
+    """An application that answers with `LARGE`; `sending` of those are under way, `failed` were left."""
+
+    def __init__(self) -> None:
+        self.sending = threading.Semaphore(0)
+        self.failed = threading.Semaphore(0)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % SIZE)]}
+        await send(head)
+        self.sending.release()
+        try:
+            await send({"type": "http.response.body", "body": LARGE, "more_body": True})
+            await send({"type": "http.response.body"})
+        except OSError:
+            self.failed.release()
+            raise
+
+
+def client(port: int, context: ssl.SSLContext | None) -> socket.socket:
+    """One that has a small buffer and has asked."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    sock.settimeout(60)
+    sock.connect(("127.0.0.1", port))
+    if context is not None:
+        sock = context.wrap_socket(sock, server_hostname="example.test")
+    sock.sendall(GET)
+    return sock
+
+
+def response(sock: socket.socket) -> bytes:
+    """The digest of one response's body."""
+    with sock.makefile("rb") as file:
+        while file.readline().strip():
+            pass
+        digest = hashlib.sha256()
+        left = SIZE
+        while left:
+            data = file.read(min(left, 1 << 20))
+            assert data
+            digest.update(data)
+            left -= len(data)
+        return digest.digest()
+
+
+@pytest.mark.parametrize("is_secured", [False, True])
+def test_slow_readers_hold_no_second_copy(
+    serve: Serve, pem: str, context: ssl.SSLContext, is_secured: bool
+) -> None:
+    app = Body()
+    server = serve(app, certfile=pem if is_secured else None)
+    tracemalloc.start()
+    try:
+        clients = [client(server.port, context if is_secured else None) for _ in range(4)]
+        for _ in clients:
+            assert app.sending.acquire(timeout=30)
+        # Nobody reads yet. The first of each is there, so all of them have been sent as far as possible.
+        heads = [sock.recv(1) for sock in clients]
+        assert tracemalloc.get_traced_memory()[1] < SIZE
+    finally:
+        tracemalloc.stop()
+    for sock, head in zip(clients, heads, strict=True):
+        assert head == b"H"
+        assert response(sock) == DIGEST
+        sock.sendall(GET)
+        assert response(sock) == DIGEST
+        sock.close()
+
+
+def test_a_fast_reader(serve: Serve, pem: str, context: ssl.SSLContext) -> None:
+    sock = client(serve(Body(), certfile=pem).port, context)
+    assert response(sock) == DIGEST
+    sock.close()
+
+
+def test_what_is_sent_behind_it_comes_behind_it(serve: Serve, pem: str, context: ssl.SSLContext) -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await send({"type": "websocket.send", "bytes": LARGE})
+        for number in range(10):
+            await send({"type": "websocket.send", "bytes": bytes([number]) * 1000 * number})
+
+    server = serve(app, certfile=pem, websocket_per_message_deflate=False)
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    uri = "wss://example.test"
+    with connect(uri, sock=sock, ssl=context, max_size=None, proxy=None, compression=None) as peer:
+        peer.send("go on")
+        assert hashlib.sha256(bytes(peer.recv(60))).digest() == DIGEST
+        assert [peer.recv(60) for _ in range(10)] == [bytes([number]) * 1000 * number for number in range(10)]
+
+
+@pytest.mark.parametrize("how", ["breaks TLS", "keeps back a message", "resets"])
+def test_a_peer_that_ends_it_in_the_middle(
+    serve: Serve,
+    pem: str,
+    context: ssl.SSLContext,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
+) -> None:
+    app = Body()
+    context.keylog_filename = str(tmp_path / "keys")
+    server = serve(app, certfile=pem)
+    peer = Handshake(server, context)
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"):
+        peer.sock.sendall(peer.step())
+        peer.finish()
+        records = peer.records(tmp_path / "keys")
+        peer.sock.sendall(records.record(APPLICATION_DATA, GET))
+        assert app.sending.acquire(timeout=30)
+        assert peer.sock.recv(1)
+        if how == "breaks TLS":
+            peer.sock.sendall(b"this is no record of TLS")
+        elif how == "keeps back a message":
+            peer.sock.sendall(records.record(HANDSHAKE, KEY_UPDATE[:4]))
+        else:
+            peer.reset()
+        with contextlib.suppress(OSError):
+            while peer.sock.recv(1 << 20):
+                pass
+        assert app.failed.acquire(timeout=30)
+        peer.sock.close()
+    assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_memory_that_openssl_keeps(pem: str, authority: trustme.CA) -> None:
+    """Its buffers never shrink: one large response would cost a worker as much for good."""
+    server = TLSLayer(server_context(pem), TLSMemory())
+    peer = Client(client_context(authority))
+    peer.shake_hands(server)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    before = resident()
+    for piece in server.encrypt_in_pieces(LARGE):
+        assert len(piece) < 70_000
+    assert resident() - before < SIZE // 4
