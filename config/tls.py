@@ -104,7 +104,7 @@ def _create(
     # and from 3.13 strict checks of client certificates.
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     # Programs written for Hypercorn compare this. What else a server wants it gets before it is served with, as
-    # contexts of the user's own do (`workers.tls`).
+    # contexts of the user's own do (`workers.tls_contexts`).
     context.options = ssl.OP_NO_COMPRESSION
     # Each ticket costs processor time and 250 bytes per full handshake. A browser that opens several
     # connections at once may use one ticket for all, and gets a new one with each.

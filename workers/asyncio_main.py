@@ -16,7 +16,7 @@ from .supervision import Supervisor
 from .wrapping import make_server
 
 if TYPE_CHECKING:
-    from .tls import TLSContexts
+    from .tls_contexts import TLSContexts
 
 
 def run(

@@ -26,7 +26,7 @@ from .privileges import PrivilegesError, drop_privileges
 from .supervision import Failure, Supervisor
 
 if TYPE_CHECKING:
-    from .tls import TLSContexts
+    from .tls_contexts import TLSContexts
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -85,7 +85,7 @@ def run_worker(
 def _load_tls(settings: Settings, listeners: Sequence[Listener]) -> TLSContexts | None:
     if not any(listener.secure for listener in listeners):
         return None
-    from .tls import TLSContexts
+    from .tls_contexts import TLSContexts
 
     return TLSContexts.from_settings(settings)
 

@@ -32,7 +32,8 @@ from .runtime import Runtime, Task
 from .supervision import Adopt, Counter, DrainReason, Release, Supervisor
 
 if TYPE_CHECKING:
-    from .tls import TLSContexts, TLSLayer
+    from .tls import TLSLayer
+    from .tls_contexts import TLSContexts
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -278,7 +279,7 @@ class Server:
         return self._http2(now, switch, secure)
 
     def _load_tls(self) -> None:
-        from .tls import TLSContexts
+        from .tls_contexts import TLSContexts
 
         self._tls = TLSContexts.from_settings(self.settings)
 

@@ -18,7 +18,7 @@ from .trio_driver import TrioRuntime
 from .wrapping import make_server
 
 if TYPE_CHECKING:
-    from .tls import TLSContexts
+    from .tls_contexts import TLSContexts
 
 
 def run(

@@ -123,7 +123,7 @@ class TestContext:
         assert shown_to(context, "example.test", authority) == {"example.test"}
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
         assert context.verify_mode == ssl.CERT_NONE
-        # Programs written for Hypercorn look for these and no others; `workers.tls` adds to them.
+        # Programs written for Hypercorn look for these and no others; `workers.tls_contexts` adds to them.
         assert context.options == ssl.OP_NO_COMPRESSION
 
     def test_one_file_with_both(self, files: Files, authority: trustme.CA) -> None:

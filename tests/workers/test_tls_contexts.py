@@ -14,7 +14,7 @@ from tests.workers.tls_client import Client, client_context, server_context
 from hypercorn.config import Config
 from hypercorn.config.errors import TLSConfigError
 from hypercorn.config.tls import watched_files
-from hypercorn.workers.tls import TLSContexts
+from hypercorn.workers.tls_contexts import TLSContexts
 
 
 class Deployment:
