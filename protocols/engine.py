@@ -71,8 +71,8 @@ class Engine(Protocol):
         wants_read: False while the engine has enough unread input (back-pressure, pipelining); the caller
             then stops reading from the transport.
         closing: what to do with the transport once all of `data_to_send()` is written.
-        apart: content that goes behind what `data_to_send` has just given, too large to be copied for it. The caller puts
-            `b""` in its place when it takes it. Of HTTP/1.1 only.
+        apart: what goes behind that which `data_to_send` has just given, for one of both is too large to be copied. The
+            caller puts `b""` in its place when it takes it; then there may be more. Of HTTP/1.1 only.
         fault: what the peer did wrong if that is why the connection ends, one line for the debug log; else empty.
         is_idle: no exchange is open and no part of a request has arrived.
         ranks_streams: the peer has said whose data it wants first: what is given together goes out in that order.
@@ -173,7 +173,10 @@ class Engine(Protocol):
         ...
 
     def data_to_send(self) -> bytes:
-        """Bytes that are ready for the transport, and the caller's from here, with `apart` behind them. `b""`: no more."""
+        """Bytes that are ready for the transport, and the caller's from here, with `apart` behind them. `b""`: none.
+
+        Unless there is something `apart`, HTTP/1.1 gives all it has.
+        """
         ...
 
 

@@ -73,6 +73,7 @@ class Connection(Transport):
         "_drain_reason",
         "_fresh_until",
         "_is_kept_short",
+        "_is_sending",
         "_is_settling",
         "_is_turn_over",
         "_timed",
@@ -107,6 +108,9 @@ class Connection(Transport):
         #: The socket has been what is narrow while the peer ranked its streams: the kernel keeps little of their data.
         self._is_kept_short = False
         self._is_settling = False
+        #: Output has been taken, and is on its way to the socket. Who comes in the middle, with the finalizer of a coroutine
+        #: that an application has abandoned, must not overtake it.
+        self._is_sending = False
         #: Nothing goes out before the applications of ranked streams have had their turn of the loop, to give more.
         self._is_turn_over = False
         self.tunnel: Tunnel | None = None
@@ -245,7 +249,9 @@ class Connection(Transport):
             tls.tls_info()  # now: once the peer has broken TLS, it has nothing to tell to the requests before that
             self._handshake_done(tls.alpn, now)
         if tls.has_output:
+            self._is_sending = True
             self._write(tls.data_to_send())
+            self._is_sending = False
         if plaintext:
             self._take(plaintext)
         if self.is_lingering and tls.received_close:
@@ -275,7 +281,7 @@ class Connection(Transport):
         """
         if self.is_closed:
             return
-        if self._is_settling:
+        if self._is_settling or self._is_sending:
             self._write_much()
             return
         self._is_settling = True
@@ -289,16 +295,22 @@ class Connection(Transport):
                 if is_turn_over and engine.closing is _OPEN:
                     break
                 self.unflushed = 0
+                self._is_sending = True
                 if not self.is_blocked and (data := engine.data_to_send()):
                     rest, engine.apart = engine.apart, b""
                     self._send(data, rest)
+                    if rest:
+                        self.unflushed = (
+                            FLUSH_SIZE  # what is behind it goes before what is asked for meanwhile
+                        )
                     is_turn_over = len(data) >= RANKED_PIECE and bool(engine.events) and self.is_ranked
                 elif not engine.events:
                     break
+                self._is_sending = False
             else:
                 return
         finally:
-            self._is_settling = False
+            self._is_settling = self._is_sending = False
         if is_turn_over and not self.is_blocked:
             self._is_turn_over = True
             self.flush_soon()
@@ -314,18 +326,31 @@ class Connection(Transport):
         self._update_deadline()
 
     def _write_much(self) -> None:
-        if self.unflushed >= FLUSH_SIZE and not self.is_blocked:
+        if self._is_sending:
+            self.flush_soon()
+            return
+        while self.unflushed >= FLUSH_SIZE and not self.is_blocked:
             self.unflushed = 0
-            engine = self.engine
-            if data := engine.data_to_send():
-                rest, engine.apart = engine.apart, b""
-                self._send(data, rest)
+            self._is_sending = True
+            try:
+                engine = self.engine
+                if data := engine.data_to_send():
+                    rest, engine.apart = engine.apart, b""
+                    self._send(data, rest)
+                    if rest:
+                        self.unflushed = FLUSH_SIZE
+            finally:
+                self._is_sending = False
 
     def send_at_once(self, data: bytes, rest: bytes) -> bool:
         """Write the tunnel's `data`, and `rest` behind it, past the engine. False: not now, something else comes first."""
-        if self.is_flush_due or self.is_blocked or self._is_settling or self.is_closed:
+        if self.is_flush_due or self.is_blocked or self._is_settling or self._is_sending or self.is_closed:
             return False
-        self._send(data, rest)
+        self._is_sending = True
+        try:
+            self._send(data, rest)
+        finally:
+            self._is_sending = False
         return True
 
     def flush_soon(self) -> None:

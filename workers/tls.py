@@ -231,7 +231,7 @@ class TLSLayer:
         return self.data_to_send() + ciphertext if self._output else ciphertext
 
     def encrypt_in_pieces(self, plaintext: bytes, rest: bytes = b"") -> Iterator[bytes]:
-        """As `encrypt`, a piece at a time, for any length of `rest` or, without it, of `plaintext`.
+        """As `encrypt`, a piece at a time, for any length of both.
 
         What is not asked for yet is not encrypted yet, so nothing else may be encrypted in between. It ends early once TLS
         has failed or is closed.
@@ -239,14 +239,10 @@ class TLSLayer:
         Raises:
             TLSError: as `encrypt`, before any piece.
         """
-        start = 0
-        if rest:
-            start = -len(plaintext) % _PIECE_SIZE
-            yield self.encrypt(plaintext, memoryview(rest)[:start])
-        body = memoryview(rest or plaintext)
-        while start < len(body) and not (self.has_failed or self._sent_close):
-            yield self.encrypt(body[start : start + _PIECE_SIZE])
-            start += _PIECE_SIZE
+        for front, behind in _pieces(memoryview(plaintext), memoryview(rest)):
+            if self.has_failed or self._sent_close:
+                return
+            yield self.encrypt(front, behind)
 
     @property
     def has_output(self) -> bool:
@@ -373,6 +369,20 @@ class TLSLayer:
             known = self._object.context.get_ciphers()
             _cipher_suites.update({str(suite["name"]): int(suite["id"]) & 0xFFFF for suite in known})
         return _cipher_suites.get(cipher[0])
+
+
+def _pieces(plaintext: memoryview, rest: memoryview) -> Iterator[tuple[memoryview, memoryview]]:
+    """Both in pieces of `_PIECE_SIZE`, one of which may have the end of the first and the beginning of the second."""
+    while len(plaintext) >= _PIECE_SIZE:
+        yield plaintext[:_PIECE_SIZE], plaintext[:0]
+        plaintext = plaintext[_PIECE_SIZE:]
+    if plaintext:
+        filled = _PIECE_SIZE - len(plaintext)
+        yield plaintext, rest[:filled]
+        rest = rest[filled:]
+    while rest:
+        yield rest[:_PIECE_SIZE], rest[:0]
+        rest = rest[_PIECE_SIZE:]
 
 
 def _sent_chain(connection: ssl.SSLObject) -> list[bytes]:

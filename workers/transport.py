@@ -179,6 +179,9 @@ class Transport:
             ciphertext = tls.encrypt(data, rest)
         except tls.error as error:
             self._tls_failed(error)
+        except MemoryError:
+            self.abort()  # the peer must not take what is not whole for the end
+            raise
         else:
             self._write(ciphertext)
 
@@ -188,7 +191,7 @@ class Transport:
 
     def _write(self, data: bytes, rest: bytes = b"") -> None:
         if self.is_blocked:
-            self._pending.append(memoryview(data + rest))
+            self._keep(data, rest, 0)
             return
         try:
             sent = self.sock.sendmsg((data, rest)) if rest else self.sock.send(data)
@@ -199,11 +202,15 @@ class Transport:
             return
         self.counters[_BYTES_SENT] += sent
         if sent < len(data) + len(rest):
-            if sent > len(data):
-                self._pending.append(memoryview(rest)[sent - len(data) :])
-            else:
-                self._pending.append(memoryview(data + rest)[sent:])
+            self._keep(data, rest, sent)
             self._block(monotonic())
+
+    def _keep(self, data: bytes, rest: bytes, sent: int) -> None:
+        """All but the first `sent` bytes of both go out when the socket takes them."""
+        for part in (data, rest):
+            if sent < len(part):
+                self._pending.append(memoryview(part)[sent:])
+            sent = max(0, sent - len(part))
 
     def _write_pieces(self, pieces: Iterator[bytes]) -> None:
         """Write large output as far as the socket takes it, but not so much that others have to wait."""

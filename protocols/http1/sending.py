@@ -246,15 +246,13 @@ class SendingSide(ReceivingSide):
         return out[0] if len(out) == 1 else self._join(out)
 
     def _join(self, out: list[bytes]) -> bytes:
-        """All of `out`, or what stands before the first large piece: that is `apart` then, and what follows it stays."""
-        for place, piece in enumerate(out):
-            if len(piece) >= LARGE:
-                self._out = out[place + 1 :]
-                front = b"".join(out[:place])
-                if not front:
-                    return piece
+        """All of `out`, or what stands before a large piece: that is `apart` then, and what follows it stays."""
+        out = [piece for piece in out if piece]
+        for place, piece in enumerate(out[1:], 1):
+            if len(piece) >= LARGE or len(out[0]) >= LARGE:
                 self.apart = piece
-                return front
+                self._out[:0] = out[place + 1 :]  # a finalizer may have sent something in between
+                return out[0] if place == 1 else b"".join(out[:place])
         return b"".join(out)
 
 

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,15 @@ async def serving(
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+def begun(loop: Any, coroutine: Any, context: Any = None, **_: Any) -> asyncio.Task[Any]:
+    """A task that has begun: a loop's task factory.
+
+    Not `asyncio.eager_task_factory`, which before CPython 3.14 refuses what uvloop 0.23 gives it.
+    """
+    eager: dict[str, Any] = {"eager_start": True}
+    return asyncio.Task(coroutine, loop=loop, context=context, **eager)
 
 
 class TestStop:
@@ -296,17 +306,42 @@ class TestSurroundings:
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks yet")
     def test_in_a_loop_whose_tasks_are_eager(self, run: Any) -> None:
-        def begun(loop: Any, coroutine: Any, context: Any = None, **_: Any) -> asyncio.Task[Any]:
-            # Not `asyncio.eager_task_factory`: before CPython 3.14 it refuses what uvloop 0.23 gives it.
-            eager: dict[str, Any] = {"eager_start": True}
-            return asyncio.Task(coroutine, loop=loop, context=context, **eager)
-
         async def main() -> None:
             asyncio.get_running_loop().set_task_factory(begun)
             app = App()
             async with serving(app, make_config()) as (port, _):
                 assert (await asyncio.to_thread(ask, port, 3)).count(b" 200 ") == 3
             assert app.events == ["startup", *["request", "done"] * 3, "shutdown"]
+
+        run(main())
+
+    @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks yet")
+    def test_answers_of_eager_tasks_do_not_gather(self, run: Any) -> None:
+        """Each is complete within the call that starts it: it must go out before the next is asked for."""
+        body, times = bytes(40_000), 400
+
+        async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                fields = [(b"content-length", b"%d" % len(body))]
+                await send({"type": "http.response.start", "status": 200, "headers": fields})
+                await send({"type": "http.response.body", "body": b"%b" % body[1:] + b"!"})
+
+        def pipeline(port: int) -> None:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * times)
+                answered = 0
+                while answered < times:
+                    answered += sock.recv(1 << 16).count(b"!")
+
+        async def main() -> None:
+            asyncio.get_running_loop().set_task_factory(begun)
+            async with serving(app, make_config()) as (port, _):
+                tracemalloc.start()
+                try:
+                    await asyncio.to_thread(pipeline, port)
+                    assert tracemalloc.get_traced_memory()[1] < times * len(body) // 4
+                finally:
+                    tracemalloc.stop()
 
         run(main())
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import tracemalloc
+import types
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def response(sock: socket.socket) -> bytes:
         left = SIZE
         while left:
             data = file.read(min(left, 1 << 20))
-            assert data
+            if not data:
+                raise ConnectionError("it is not whole")
             digest.update(data)
             left -= len(data)
         return digest.digest()
@@ -125,6 +127,56 @@ def test_what_is_sent_behind_it_comes_behind_it(serve: Serve, pem: str, context:
         assert [peer.recv(60) for _ in range(10)] == [bytes([number]) * 1000 * number for number in range(10)]
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_finalizer_that_sends_in_its_middle(
+    serve: Serve, pem: str, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The collector closes a coroutine that the application has abandoned, and that sends something in its `finally`."""
+    large, other = bytes(1 << 20), b"x" * 100_000
+    left: list[Any] = []
+
+    @types.coroutine
+    def suspension() -> Any:
+        yield
+
+    async def abandoned(send: Any) -> None:
+        try:
+            await suspension()
+        finally:
+            await send({"type": "websocket.send", "bytes": other})
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        coroutine = abandoned(send)
+        coroutine.send(None)
+        left.append(coroutine)
+        await send({"type": "websocket.send", "bytes": large})
+        await send({"type": "websocket.send", "bytes": b"end"})
+
+    encrypt = TLSLayer.encrypt
+    calls = 0
+
+    def interrupted(layer: TLSLayer, *arguments: Any) -> bytes:
+        nonlocal calls
+        if left:
+            calls += 1
+            if calls == at:
+                left.pop().close()
+        return encrypt(layer, *arguments)
+
+    monkeypatch.setattr(TLSLayer, "encrypt", interrupted)
+    server = serve(app, certfile=pem, websocket_per_message_deflate=False)
+    sock = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    with connect(
+        "wss://example.test", sock=sock, ssl=context, max_size=None, proxy=None, compression=None
+    ) as peer:
+        peer.send("go on")
+        assert [peer.recv(60) for _ in range(3)] == [large, other, b"end"]
+
+
 @pytest.mark.parametrize("how", ["breaks TLS", "keeps back a message", "resets"])
 def test_a_peer_that_ends_it_in_the_middle(
     serve: Serve,
@@ -157,6 +209,32 @@ def test_a_peer_that_ends_it_in_the_middle(
         assert app.failed.acquire(timeout=30)
         peer.sock.close()
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_memory_runs_out_in_its_middle(
+    serve: Serve, pem: str, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent by then must not look like all of it."""
+    encrypt = TLSLayer.encrypt
+    calls = 0
+
+    def scarce(layer: TLSLayer, *arguments: Any) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise MemoryError
+        return encrypt(layer, *arguments)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": LARGE})
+
+    monkeypatch.setattr(TLSLayer, "encrypt", scarce)
+    sock = client(serve(app, certfile=pem, keep_alive_timeout=600).port, context)
+    with pytest.raises(OSError, match=r"not whole|reset|EOF"):
+        response(sock)
+    sock.close()
 
 
 def test_memory_that_openssl_keeps(pem: str, authority: trustme.CA) -> None:
