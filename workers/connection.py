@@ -300,9 +300,8 @@ class Connection(Transport):
                     rest, engine.apart = engine.apart, b""
                     self._send(data, rest)
                     if rest:
-                        self.unflushed = (
-                            FLUSH_SIZE  # what is behind it goes before what is asked for meanwhile
-                        )
+                        # What may stand behind it goes before what is asked for meanwhile.
+                        self.unflushed = FLUSH_SIZE
                     is_turn_over = len(data) >= RANKED_PIECE and bool(engine.events) and self.is_ranked
                 elif not engine.events:
                     break
@@ -333,14 +332,19 @@ class Connection(Transport):
             self.unflushed = 0
             self._is_sending = True
             try:
-                engine = self.engine
-                if data := engine.data_to_send():
-                    rest, engine.apart = engine.apart, b""
-                    self._send(data, rest)
-                    if rest:
-                        self.unflushed = FLUSH_SIZE
+                if self._send_next():
+                    self.unflushed = FLUSH_SIZE
             finally:
                 self._is_sending = False
+
+    def _send_next(self) -> bool:
+        """Write what the engine gives next; True: there may be more behind it. `settle` does the same, without a call."""
+        engine = self.engine
+        data = engine.data_to_send()
+        rest, engine.apart = engine.apart, b""
+        if data:
+            self._send(data, rest)
+        return bool(rest)
 
     def send_at_once(self, data: bytes, rest: bytes) -> bool:
         """Write the tunnel's `data`, and `rest` behind it, past the engine. False: not now, something else comes first."""
@@ -440,11 +444,9 @@ class Connection(Transport):
             self._begin_file(file)
 
     def _send_output(self) -> None:
-        """Write all that the engine has, wanted or not; without TLS only."""
-        engine = self.engine
-        while data := engine.data_to_send():
-            rest, engine.apart = engine.apart, b""
-            self._send(data, rest)
+        """Write all that the engine has, though the socket may be blocked; without TLS only."""
+        while self._send_next():
+            pass
 
     # ---- for the transport
 
