@@ -71,7 +71,7 @@ def record_of_refusal(connection: Connection, event: Refused) -> AccessRecord:
         connection.local,
         event.method or "-",
         connection.scheme,
-        path,
+        path or b"-",
         query,
         event.http_version or "-",
         event.status,

@@ -373,3 +373,25 @@ def test_a_request_that_the_engine_refuses_is_logged_once(
     server.join()
     lines = [record.getMessage() for record in caplog.records if record.name == "hypercorn.access"]
     assert lines == ["POST /a me 400 0"]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "logged"),
+    [
+        pytest.param(b"GET  /a", "- - - 400", id="unreadable"),
+        pytest.param(b"GET /a?b HTTP/1.1\r\nno colon", "GET /a 1.1 400", id="readable"),
+    ],
+)
+def test_what_was_not_read_of_a_request_is_a_dash_in_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture, request_line: bytes, logged: str
+) -> None:
+    caplog.set_level(logging.INFO, "hypercorn.access")
+    server = serve(echo, accesslog=logging.getLogger("hypercorn.access"), access_log_format="%(r)s %(s)s")
+    client = server.connect()
+    client.send(request_line + b"\r\n\r\n")
+    assert client.response()[0] == 400
+    client.close()
+    server.stop()
+    server.join()
+    lines = [record.getMessage() for record in caplog.records if record.name == "hypercorn.access"]
+    assert lines == [logged]
