@@ -50,6 +50,8 @@ class HTTP1Engine(SendingSide):
     def set_transport_writable(self, writable: bool, now: float) -> None:
         self._is_writable = writable
         if not writable:
+            if self._reading is R_HEAD:
+                self._await_transport()
             return
         if self._wants_writable:
             self._wants_writable = False
@@ -60,5 +62,6 @@ class HTTP1Engine(SendingSide):
 
     def drain(self, now: float, at_once: bool) -> None:
         self._is_draining = True
-        if at_once and self.is_idle:
+        is_done = not self._open and not self._buffer and self._reading is R_LATER
+        if at_once and (self.is_idle or is_done):
             self._close(Closing.AFTER_FLUSH)

@@ -70,11 +70,8 @@ class ReceivingSide(ConnectionState):
     # ---- heads
 
     def _await_head(self, now: float) -> None:
-        if self._buffer and not self._is_writable:
-            # The answer to a further request could only pile up behind a peer that does not read.
-            self._reading = R_LATER
-            self.wants_read = len(self._buffer) < MAX_WAITING
-            self.deadline = NEVER
+        if not self._is_writable:
+            self._await_transport()
             return
         parameters = self._parameters
         self._reading = R_HEAD
@@ -87,6 +84,15 @@ class ReceivingSide(ConnectionState):
             self._read_head(now)
         if self._eof:
             self.receive_eof(now)  # what is left of the head, or of the body, will never come either
+
+    def _await_transport(self) -> None:
+        """Read no head before the peer has taken the answers before it: a further one could only pile up behind them.
+
+        As long as it is being sent something the peer is not idle either.
+        """
+        self._reading = R_LATER
+        self.wants_read = len(self._buffer) < MAX_WAITING
+        self.deadline = NEVER
 
     def _buffer_head(self, data: bytes, now: float) -> None:
         parameters = self._parameters
@@ -109,7 +115,7 @@ class ReceivingSide(ConnectionState):
 
     def _read_preface(self) -> bool:
         """Tell whether the connection begins with the HTTP/2 preface, or may yet; with all of it, switch."""
-        if self._partial.skipped or not self._parameters.h2c_prior_knowledge:
+        if self._partial.skipped or not self._may_be_http2():
             return False
         buffer = self._buffer
         if not upgrade.PREFACE.startswith(buffer[: len(upgrade.PREFACE)]):

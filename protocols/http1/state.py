@@ -28,7 +28,7 @@ class Reading(enum.Enum):
     HEAD = enum.auto()
     #: The body of the open exchange; of the last one, to be thrown away, when none is open.
     BODY = enum.auto()
-    #: A later request: it waits in the buffer until the open exchange is over.
+    #: A later request: it waits in the buffer until the open exchange is over, and its answer has been taken.
     LATER = enum.auto()
     #: The tunnel of an accepted upgrade.
     TUNNEL = enum.auto()
@@ -174,9 +174,12 @@ class ConnectionState:
             self.events.append(StreamClosed(self._open))
         self._close(Closing.AFTER_FLUSH)
 
+    def _may_be_http2(self) -> bool:
+        """Whether the connection may begin with the HTTP/2 preface: over TLS ALPN decides (RFC 9113 §3.2)."""
+        return not self._count and not self._secure and self._parameters.h2c_prior_knowledge
+
     def _is_invalid_preface(self) -> bool:
-        may_be = not self._count and self._parameters.h2c_prior_knowledge
-        return may_be and upgrade.is_invalid_preface(self._buffer)
+        return self._may_be_http2() and upgrade.is_invalid_preface(self._buffer)
 
     def _cut(self) -> None:
         """End the connection in the middle of a response, so that the peer notices.

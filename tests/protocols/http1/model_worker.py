@@ -177,6 +177,7 @@ class ModelWorker(TimedWorker):
             return
         if isinstance(event, Request):
             assert self.open is None
+            assert not self.is_blocked, "its answer could only pile up"
             assert event.stream_id == len(self.exchanges) + 1
             self.exchanges[event.stream_id] = Exchange(event)
             self.moved_at = self.now

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from hypercorn.protocols.engine import Closing
-from hypercorn.protocols.events import Data, Request, StreamClosed, Writable
+from hypercorn.protocols.events import Data, Request, StreamClosed
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -197,46 +197,6 @@ def test_chunk_extension_limits(connect, cut) -> None:
     session = connect()
     session.say(CHUNKED + (b"1;" + b"a" * 900 + b"\r\nx\r\n") * 20)
     assert session.refused == [400]
-
-
-# ---- back-pressure
-
-
-def test_body_pauses_until_it_is_consumed(connect) -> None:
-    session = connect(max_buffered_body=10, read_timeout=3.0)
-    session.say(post(100) + b"x" * 8)
-    assert session.engine.wants_read
-    assert session.engine.deadline == 3.0
-    session.say(b"x" * 8)
-    assert not session.engine.wants_read
-    assert session.engine.deadline == math.inf
-    session.now = 50.0
-    session.engine.consume(1, 4, session.now)
-    assert not session.engine.wants_read
-    session.engine.consume(1, 8, session.now)
-    assert session.engine.wants_read
-    assert session.engine.deadline == 53.0
-    session.engine.consume(7, 8, session.now)
-
-
-def test_writable(connect) -> None:
-    session = connect()
-    session.say(GET)
-    session.engine.set_transport_writable(True, session.now)
-    assert session.engine.can_send(1)
-    session.engine.set_transport_writable(False, session.now)
-    assert not session.engine.can_send(1)
-    assert session.engine.can_send(2)
-    session.engine.set_transport_writable(True, session.now)
-    session.settle()
-    assert isinstance(session.events[-1], Writable)
-    session.engine.set_transport_writable(False, session.now)
-    assert not session.engine.can_send(1)
-    session.answer()
-    session.engine.set_transport_writable(True, session.now)
-    session.settle()
-    assert session.engine.can_send(1)
-    assert sum(isinstance(event, Writable) for event in session.events) == 1
 
 
 # ---- a body that the application does not read
@@ -619,21 +579,6 @@ def test_input_after_the_end_is_dropped(connect) -> None:
     session.say(GET)
     session.eof()
     assert not session.requests
-
-
-def test_requests_wait_while_the_peer_does_not_read(connect) -> None:
-    """Answers to pipelined requests must not pile up behind a transport that takes no more."""
-    session = connect()
-    session.say(GET * 3)
-    session.engine.set_transport_writable(False, session.now)
-    session.answer()
-    assert session.stream_id == 1
-    assert not session.engine.is_idle
-    session.engine.set_transport_writable(True, session.now)
-    session.settle()
-    assert session.stream_id == 2
-    session.answer()
-    assert session.stream_id == 3
 
 
 def test_absolute_form_of_https_where_it_belongs(connect, cut) -> None:

@@ -283,6 +283,13 @@ def test_without_prior_knowledge_there_is_no_preface(connect, cut) -> None:
     assert session.refused == [400]
 
 
+def test_over_tls_there_is_no_preface(connect, cut) -> None:
+    """ALPN decides (RFC 9113 §3.2), and nobody has agreed on HTTP/2 here."""
+    session = connect(secure=True)
+    session.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", cut)
+    assert session.refused == [505]
+
+
 def test_data_event_of_a_tunnel_is_never_the_last(connect) -> None:
     session = connect()
     session.say(WEBSOCKET)
