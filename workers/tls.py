@@ -245,9 +245,9 @@ class TLSLayer:
             yield self.encrypt(front, behind)
 
     @property
-    def has_output(self) -> bool:
-        """Whether `data_to_send` has something."""
-        return bool(self._output)
+    def output_size(self) -> int:
+        """How many bytes `data_to_send` has."""
+        return len(self._output)
 
     def data_to_send(self) -> bytes:
         """All ciphertext that is ready for the socket; it is the caller's from here. `b""`: none."""

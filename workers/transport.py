@@ -35,6 +35,8 @@ logger = logging.getLogger("hypercorn.error")
 
 LINGER_SECONDS = 2.0
 LINGER_LONGEST = 30.0
+#: What TLS may have to say by itself while the socket is blocked; 27 bytes are the answer to a key update.
+MAX_TLS_ANSWERS = 1024
 #: How much of a file, or of a large output, is sent before others get their turn.
 WRITE_TURN = 1 << 20
 
@@ -271,23 +273,24 @@ class Transport:
                 pending[0] = chunk[sent:]
                 break
             pending.popleft()
-            if not pending and self._pieces is not None:
-                assert self.tls is not None  # it makes them
-                self._next_piece(self.tls, self._pieces)
-                written += sent
+            written += sent
+            if not pending and self.tls is not None:
+                self._encrypt_more(self.tls)
         if pending:
             self._update_deadline()
         return not (pending or self.is_closed)
 
-    def _next_piece(self, tls: TLSLayer, pieces: Iterator[bytes]) -> None:
+    def _encrypt_more(self, tls: TLSLayer) -> None:
+        """The next of `_pieces`, or what TLS itself has had to say while the socket was blocked."""
         try:
-            piece = next(pieces, None)
+            piece = next(self._pieces, None) if self._pieces is not None else None
         except tls.error as error:
             self._tls_failed(error)
             return
         if piece is None:
             self._pieces = None
-        else:
+            piece = tls.data_to_send()
+        if piece:
             self._pending.append(memoryview(piece))
 
     def _begin_file(self, file: FilePart) -> None:
@@ -330,23 +333,33 @@ class Transport:
             self._unblock(monotonic())
 
     def _set_write_deadline(self, now: float) -> None:
+        if self.tls is not None and not self.tls.handshake_done:
+            return  # the handshake has a deadline of its own
         timeout = self._write_timeout
         self._own_deadline = now + timeout if timeout else NEVER
         self._untaken = untaken(self.sock)
 
     def _overdue(self, now: float) -> None:
         """`_own_deadline` has passed: cut the connection, but not for a reader that is only slow."""
-        if (self._pending or self._file is not None) and untaken(self.sock) < self._untaken:
+        if self.tls is not None and not self.tls.handshake_done and not self.is_lingering:
+            logger.debug("TLS handshake with %s timed out", self.client)
+        elif (self._pending or self._file is not None) and untaken(self.sock) < self._untaken:
             self._set_write_deadline(now)
             self._update_deadline()
             return
-        if self.tls is not None and not self.tls.handshake_done and not self.is_lingering:
-            logger.debug("TLS handshake with %s timed out", self.client)
         self.abort()
 
     # ---- reading
 
+    def _pause_for_tls(self, tls: TLSLayer) -> None:
+        """Read nothing before the socket takes what TLS answers (to key updates, say), once that is more than a little."""
+        if tls.output_size > MAX_TLS_ANSWERS:
+            self._set_reading(False)
+
     def _set_reading(self, reading: bool) -> None:
+        tls = self.tls
+        if reading and self.is_blocked and tls is not None and tls.output_size > MAX_TLS_ANSWERS:
+            return
         self._reading = reading
         if reading:
             self.runtime.watch_readable(self.sock, self.on_readable)

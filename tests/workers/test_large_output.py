@@ -16,11 +16,14 @@ from typing import Any
 
 import pytest
 import trustme
+from h2.connection import H2Connection
+from h2.settings import SettingCodes
 from tests.workers.conftest import Serve
-from tests.workers.tls_client import Client, Handshake, client_context, server_context
-from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE
+from tests.workers.tls_client import Client, Handshake, client_context, dial, server_context
+from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE, KEY_UPDATE_REQUESTED
 from websockets.sync.client import connect
 
+from hypercorn.protocols.http2.engine import MAX_WAITING_FRAMES
 from hypercorn.workers.tls import TLSLayer, TLSMemory
 
 #: More than the kernel keeps for a connection.
@@ -209,6 +212,62 @@ def test_a_peer_that_ends_it_in_the_middle(
         assert app.failed.acquire(timeout=30)
         peer.sock.close()
     assert not [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_answers_of_tls_do_not_pile_up_behind_it(
+    serve: Serve, pem: str, context: ssl.SSLContext, tmp_path: Path
+) -> None:
+    """Who asks for new keys again and again and reads nothing is not read any more, until it reads itself."""
+    large, called = Body(), threading.Semaphore(0)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        if scope["path"] == "/large":
+            await large(scope, receive, send)
+        else:
+            called.release()
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+
+    context.keylog_filename = str(tmp_path / "keys")
+    context.set_alpn_protocols(["h2"])
+    server = serve(app, certfile=pem)
+    peer = Handshake(server, context)
+    peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    peer.sock.sendall(peer.step())
+    peer.finish()
+    records = peer.records(tmp_path / "keys")
+    http2 = H2Connection()
+    http2.initiate_connection()
+    http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: SIZE})
+    http2.increment_flow_control_window(SIZE)
+
+    def ask(path: str) -> None:
+        fields = {":method": "GET", ":scheme": "https", ":authority": "example.test", ":path": path}
+        http2.send_headers(http2.get_next_available_stream_id(), list(fields.items()), end_stream=True)
+        peer.sock.sendall(records.record(APPLICATION_DATA, http2.data_to_send()))
+
+    context.set_alpn_protocols(["http/1.1"])
+    witness = context.wrap_socket(dial(server), server_hostname="example.test")
+    ask("/large")
+    assert large.sending.acquire(timeout=30)
+    for _ in range(MAX_WAITING_FRAMES // 2):  # HTTP/2 has a limit of its own
+        for _ in range(100):
+            peer.sock.sendall(records.record(HANDSHAKE, KEY_UPDATE_REQUESTED))
+            records.change_keys()
+        ask("/")
+        for _ in range(3):  # turns of the loop
+            witness.sendall(GET)
+            assert witness.recv(65536).startswith(b"HTTP/1.1 204")
+            assert called.acquire(timeout=30)
+        if not called.acquire(blocking=False):
+            break
+    else:
+        pytest.fail("it is read on and on")
+    while not called.acquire(blocking=False):
+        assert peer.sock.recv(1 << 20)
+    peer.sock.close()
+    witness.close()
 
 
 def test_memory_runs_out_in_its_middle(

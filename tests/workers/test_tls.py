@@ -61,7 +61,7 @@ class TestData:
         assert server.handshake_done
         assert server.receive(client.say(b"ping")) == b"ping"
         assert client.hear(server.encrypt(b"pong")) == b"pong"
-        assert not server.has_output
+        assert not server.output_size
         assert server.data_to_send() == b""
 
     def test_byte_by_byte(self, pem: str, authority: trustme.CA, version: ssl.TLSVersion) -> None:
@@ -276,7 +276,7 @@ class TestFailures:
         # at most an alert: type 21
         assert server.encrypt(b"nobody hears it")[:1] in (b"", b"\x15")
         server.close()
-        assert not server.has_output
+        assert not server.output_size
 
     def test_too_old_a_client(self, pem: str, authority: trustme.CA) -> None:
         server = tls_layer(server_context(pem, tls_minimum_version="1.3"))

@@ -15,6 +15,8 @@ APPLICATION_DATA = 23
 
 #: The message that announces new keys and asks for none (§4.6.3).
 KEY_UPDATE = b"\x18\0\0\1\0"
+#: The same, and the other side shall change its keys too.
+KEY_UPDATE_REQUESTED = b"\x18\0\0\1\1"
 
 
 class Records:
