@@ -32,7 +32,7 @@ class TimeoutOptions:
         "--keep-alive",
         metavar="SECONDS",
         check=at_least(0),
-        help="time that an idle connection is kept open",
+        help="time that an idle connection is kept open; 0: one request each in HTTP/1.1, a second in HTTP/2",
     )
     keep_alive_max_requests: int = option(
         1000,

@@ -9,21 +9,27 @@ from ..protocols.engine import DefaultFields, Engine
 from ..protocols.events import SwitchToHTTP2
 from ..protocols.http1 import HTTP1Engine, HTTP1Parameters
 
+#: Without keep-alive (`keep_alive_timeout` is 0) a client still needs time for its first request, as by default.
+_FIRST_REQUEST_SECONDS = 5.0
+#: And in HTTP/2 its requests do not all begin at the same time.
+_SHORTEST_HTTP2_SECONDS = 1.0
+
 HTTP1Factory = Callable[[float, bool], Engine]
 HTTP2Factory = Callable[[float, SwitchToHTTP2 | None, bool], Engine]
 
 
 def http1_factory(settings: Settings, defaults: DefaultFields) -> HTTP1Factory:
     """A function of the time and of "over TLS" that makes HTTP/1.1 engines."""
+    keeps_alive = settings.keep_alive_timeout > 0
     parameters = HTTP1Parameters(
         limit_request_line=settings.limit_request_line,
         limit_request_fields=settings.limit_request_fields,
         limit_request_field_size=settings.limit_request_field_size,
         max_head_size=settings.h11_max_incomplete_size,
-        keep_alive_timeout=settings.keep_alive_timeout,
+        keep_alive_timeout=settings.keep_alive_timeout if keeps_alive else _FIRST_REQUEST_SECONDS,
         header_timeout=settings.header_timeout,
         read_timeout=settings.read_timeout,
-        keep_alive_max_requests=settings.keep_alive_max_requests,
+        keep_alive_max_requests=settings.keep_alive_max_requests if keeps_alive else 1,
         pass_raw_names=settings.h11_pass_raw_headers,
         h2c_upgrade=settings.h2c_upgrade,
         h2c_prior_knowledge=settings.h2c_prior_knowledge,
@@ -48,7 +54,7 @@ def http2_factory(settings: Settings, defaults: DefaultFields) -> HTTP2Factory:
         max_inbound_frame_size=settings.h2_max_inbound_frame_size,
         initial_stream_window_size=settings.h2_initial_stream_window_size,
         initial_connection_window_size=settings.h2_initial_connection_window_size,
-        keep_alive_timeout=settings.keep_alive_timeout,
+        keep_alive_timeout=settings.keep_alive_timeout or _SHORTEST_HTTP2_SECONDS,
         keep_alive_max_requests=settings.keep_alive_max_requests,
         header_timeout=settings.header_timeout,
         read_timeout=settings.read_timeout,

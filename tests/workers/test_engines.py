@@ -50,6 +50,15 @@ def test_http2_limits_are_told_to_the_client(serve: Any) -> None:
     assert (kind, int.from_bytes(payload, "big")) == (WINDOW_UPDATE, 100_000 - 65_535)
 
 
+def test_without_keep_alive_a_connection_serves_one_request(serve: Any) -> None:
+    """And that is no question of time: the client is told so."""
+    client = serve(app, keep_alive_timeout=0).connect()
+    client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    status, fields, _ = client.response()
+    assert (status, fields["connection"]) == (200, "close")
+    assert client.rest() == b""
+
+
 def test_http2_clients_are_pinged_and_cut(serve: Any) -> None:
     settings = {"keep_alive_timeout": 60, "h2_ping_interval": 0.1, "h2_ping_timeout": 0.1}
     client = serve(app, **settings).connect()
