@@ -35,6 +35,9 @@ logger = logging.getLogger("hypercorn.error")
 
 Message = dict[str, Any]
 
+#: Pieces of a body that wait for the application are put together up to this size: a peer that sends bytes one by one must
+#: not cost an object for each.
+GATHERED_SIZE = 4096
 #: How much of a file is read, and held, at a time.
 FILE_PIECE = 1 << 18
 #: What is not encoded in the path of a push, beside letters and digits. The specification wants it decoded; those who
@@ -205,8 +208,12 @@ class ASGIExchange(HTTPExchange):
 
     def data_received(self, data: bytes, end_stream: bool) -> None:
         """A piece of the request body has arrived."""
-        if self._chunks is not None and data:
-            self._chunks.append(data)
+        chunks = self._chunks
+        if chunks is not None and data:
+            if chunks and len(chunks[-1]) + len(data) <= GATHERED_SIZE:
+                chunks[-1] += data
+            else:
+                chunks.append(data)
         if end_stream:
             self._end_unread = True
             self._must_send_continue = False
