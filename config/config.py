@@ -200,7 +200,9 @@ class Config(Options):
         return self.is_own("create_ssl_context")
 
     def create_ssl_context(self) -> SSLContext | None:
-        """The context for TLS listeners, None without TLS. Reads the files.
+        """The context for TLS listeners, None unless `ssl_enabled`. Reads the files.
+
+        Without a `certfile` it has all but a certificate: one that overrides this loads it.
 
         Raises:
             ConfigError: a setting of TLS has a value of the wrong type.
@@ -209,7 +211,9 @@ class Config(Options):
         from .tls import create_ssl_context
 
         values = {name: self._converted(name) for name, option in TABLE.items() if option.group == "TLS"}
-        return create_ssl_context(cast("TLSSettings", types.SimpleNamespace(**values)))
+        return create_ssl_context(
+            cast("TLSSettings", types.SimpleNamespace(ssl_enabled=self.ssl_enabled, **values))
+        )
 
     def create_sockets(self) -> Sockets:
         """Bind to all addresses, without listening yet; with TLS on, `bind` is for TLS and the other two count.

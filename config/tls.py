@@ -33,6 +33,8 @@ class TLSSettings(Protocol):
     """What is read from the settings: the mutable `Config` and the frozen `Settings` both have it."""
 
     @property
+    def ssl_enabled(self) -> bool: ...
+    @property
     def certfile(self) -> str | None: ...
     @property
     def keyfile(self) -> str | None: ...
@@ -55,10 +57,11 @@ class TLSSettings(Protocol):
 
 
 def create_ssl_context(settings: TLSSettings) -> ssl.SSLContext | None:
-    """Make the context for TLS listeners; None when no certificate is set, which means no TLS.
+    """Make the context for TLS listeners; None unless `ssl_enabled`.
 
-    `certfile` alone may hold the chain and its private key. Names of `sni_certificates` are exact or begin
-    with `*.` (one label); a client that asks for another name, or for none, gets `certfile`.
+    `certfile` alone may hold the chain and its private key; without it the caller has to load a certificate. Names
+    of `sni_certificates` are exact or begin with `*.` (one label); a client that asks for another name, or for none,
+    gets `certfile`.
 
     Reads the files; blocks as long as that takes.
 
@@ -66,13 +69,7 @@ def create_ssl_context(settings: TLSSettings) -> ssl.SSLContext | None:
         TLSConfigError: a file is missing, unreadable or not what it should be, a key does not belong to its
             certificate, a password is wrong, or OpenSSL does not take a setting.
     """
-    if settings.certfile is None:
-        if settings.keyfile is not None:
-            raise TLSConfigError(f"keyfile {settings.keyfile!r} is set, but certfile is not", "keyfile")
-        if settings.sni_certificates:
-            raise TLSConfigError(
-                "sni_certificates is set, but certfile, for all other names, is not", "sni_certificates"
-            )
+    if not settings.ssl_enabled:
         return None
     context = _create(settings, settings.certfile, settings.keyfile, settings.keyfile_password)
     if settings.sni_certificates:
@@ -98,7 +95,7 @@ def own_certificate(context: ssl.SSLContext) -> str | None:
 
 
 def _create(
-    settings: TLSSettings, certfile: str, keyfile: str | None, password: str | None
+    settings: TLSSettings, certfile: str | None, keyfile: str | None, password: str | None
 ) -> ssl.SSLContext:
     # The standard library's defaults for servers: no TLS compression, our order of ciphers, SSLKEYLOGFILE,
     # and from 3.13 strict checks of client certificates.
@@ -111,7 +108,8 @@ def _create(
     context.num_tickets = 1
     _set_protocols(context, settings)
     _set_verification(context, settings)
-    _load_certificate(context, certfile, keyfile, password)
+    if certfile is not None:
+        _load_certificate(context, certfile, keyfile, password)
     return context
 
 
