@@ -7,6 +7,7 @@ server without TLS never loads it: import this module where TLS is known to be w
 
 from __future__ import annotations
 
+import contextlib
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,26 @@ def watched_files(settings: TLSSettings) -> tuple[str, ...]:
 def own_certificate(context: ssl.SSLContext) -> str | None:
     """The certificate that `context` shows, as PEM; None for a context that was not made here."""
     return _own_certificates.get(context)
+
+
+def shows_certificate(context: ssl.SSLContext) -> bool:
+    """Whether a usual client that names no server is shown a certificate."""
+    if context in _own_certificates or context.sni_callback is not None:  # that may choose one for each name
+        return True
+    # The ssl module has no way to ask.
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname = False
+    client_context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    client_context.set_ciphers("ALL:@SECLEVEL=0")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client_context.wrap_bio(to_client, to_server).do_handshake()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            context.wrap_bio(to_server, to_client, server_side=True).do_handshake()
+    except ssl.SSLError as error:
+        return getattr(error, "reason", None) != "NO_SHARED_CIPHER"
+    return True
 
 
 def _create(

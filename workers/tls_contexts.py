@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..config.errors import TLSConfigError
-from ..config.tls import watched_files
+from ..config.tls import shows_certificate, watched_files
 from .tls import TLSLayer, TLSMemory
 
 if TYPE_CHECKING:
@@ -120,6 +120,11 @@ class TLSContexts:
             raise TLSConfigError(f"create_ssl_context gave {made!r}, which is not an ssl.SSLContext")
         if made.protocol is ssl.PROTOCOL_TLS_CLIENT:
             raise TLSConfigError("create_ssl_context gave a context for clients: use ssl.Purpose.CLIENT_AUTH")
+        if not shows_certificate(made):
+            # No more than that: it may be one that only special clients can use.
+            logger.warning(
+                "The context of create_ssl_context seems to have no certificate: a client was refused"
+            )
         # Also for contexts that users make themselves; TLSLayer.encrypt relies on one of them.
         made.options |= _OPTIONS
         return made

@@ -178,6 +178,26 @@ class TestRenewal:
         with pytest.raises(TLSConfigError, match="create_ssl_context gave"):
             TLSContexts(lambda: made, ())
 
+    def test_a_hook_s_context_without_a_certificate(self, pem: str, caplog: pytest.LogCaptureFixture) -> None:
+        def take_up(*, has_certificate: bool = False, ciphers: str = "", by_name: bool = False) -> list[str]:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            if ciphers:
+                context.maximum_version = ssl.TLSVersion.TLSv1_2
+                context.set_ciphers(ciphers)
+            if has_certificate:
+                context.load_cert_chain(pem)
+            if by_name:
+                context.sni_callback = lambda *_: None
+            caplog.clear()
+            TLSContexts(lambda: context, ())
+            return [record.getMessage() for record in caplog.records]
+
+        for ciphers in ("", "ECDHE+AESGCM", "ECDHE+AES:@SECLEVEL=0"):
+            [told] = take_up(ciphers=ciphers)
+            assert told.startswith("The context of create_ssl_context seems to have no certificate")
+            assert take_up(ciphers=ciphers, has_certificate=True) == []
+        assert take_up(by_name=True) == []
+
     def test_a_hook_that_raises(self) -> None:
         with pytest.raises(TLSConfigError, match=r"^create_ssl_context failed: ZeroDivisionError: .*zero"):
             TLSContexts(lambda: 1 // 0, ())  # type: ignore[arg-type,return-value]
