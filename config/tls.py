@@ -222,8 +222,12 @@ def _load_certificate(
 def _explain(error: Exception, certfile: str, keyfile: str | None, chain: bytes, asked: bool) -> NoReturn:
     reason = getattr(error, "reason", None)
     key_path, setting = (certfile, "certfile") if keyfile is None else (keyfile, "keyfile")
-    if reason == "KEY_VALUES_MISMATCH":
-        text = f"the private key in {key_path!r} does not belong to the certificate in {certfile!r}"
+    # The second one is said if the key is of another kind, so that OpenSSL asks for the certificate of such a key.
+    if reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
+        text = (
+            f"the private key in {key_path!r} does not belong to the first certificate in {certfile!r}, which must "
+            "be the server's own"
+        )
     elif _first_certificate(chain) is None:
         text, setting = f"the certificate in {certfile!r} is damaged", "certfile"
     elif asked:

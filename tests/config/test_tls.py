@@ -63,8 +63,8 @@ def other(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Fi
     return write_files(authority, tmp_path_factory.mktemp("other"), "other.test", "*.sub.test")
 
 
-def write_files(authority: trustme.CA, folder: Path, *names: str) -> Files:
-    leaf = authority.issue_cert(*names)
+def write_files(authority: trustme.CA, folder: Path, *names: str, **options: Any) -> Files:
+    leaf = authority.issue_cert(*names, **options)
     paths = Files(*(str(folder / f"{name}.pem") for name in ("cert", "key", "both", "encrypted", "ca")))
     leaf.cert_chain_pems[0].write_to_path(paths.certificate)
     leaf.private_key_pem.write_to_path(paths.key)
@@ -319,8 +319,25 @@ class TestMistakes:
     def test_key_of_another_certificate(self, files: Files, other: Files) -> None:
         complaint = self.complaint(files.certificate, other.key)
         assert complaint == (
-            f"the private key in {other.key!r} does not belong to the certificate in {files.certificate!r}"
+            f"the private key in {other.key!r} does not belong to the first certificate in "
+            f"{files.certificate!r}, which must be the server's own"
         )
+
+    def test_key_of_another_kind_and_a_chain_in_the_wrong_order(
+        self, files: Files, authority: trustme.CA, tmp_path: Path
+    ) -> None:
+        rsa = write_files(trustme.CA(), tmp_path, "rsa.test", key_type=trustme.KeyType.RSA)
+        assert self.complaint(files.certificate, rsa.key) == (
+            f"the private key in {rsa.key!r} does not belong to the first certificate in {files.certificate!r}, "
+            "which must be the server's own"
+        )
+        reverse = tmp_path / "reverse.pem"
+        for issuer in (authority, trustme.CA(key_type=trustme.KeyType.RSA)):
+            reverse.write_bytes(issuer.cert_pem.bytes() + Path(files.certificate).read_bytes())
+            complaint = self.complaint(str(reverse), files.key)
+            assert (
+                f"to the first certificate in {str(reverse)!r}, which must be the server's own" in complaint
+            )
 
     def test_passwords(self, files: Files) -> None:
         assert "is encrypted, and no password" in self.complaint(files.certificate, files.encrypted)

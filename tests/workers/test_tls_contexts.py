@@ -115,7 +115,7 @@ class TestRenewal:
         (record,) = caplog.records
         assert record.levelno == logging.ERROR
         assert record.exc_info is None
-        assert "does not belong to the certificate" in record.getMessage()
+        assert "does not belong to the first certificate" in record.getMessage()
         assert "\n" not in record.getMessage()
         deployment.key.write_bytes(new_key)
         assert deployment.look(contexts)
