@@ -8,6 +8,7 @@ received is given out by the same call, and what is to be sent is the caller's a
 
 from __future__ import annotations
 
+import re
 import ssl
 import sys
 from collections.abc import Callable, Iterator
@@ -38,8 +39,13 @@ _cipher_suites: dict[str, int] = {}
 _WRONG_PORT = b"This port speaks HTTPS. Please use https:// in the address.\n"
 _PLAIN_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(_WRONG_PORT), _WRONG_PORT)
+    b"content-length: %d\r\n\r\n" % len(_WRONG_PORT)
 )
+#: How a request in clear text begins. OpenSSL judges 5 octets, so the end of the method may be still to come. HTTP/2's
+#: preface is none: who sends it does not read HTTP/1.1.
+_PLAIN_REQUEST = re.compile(rb"(?!PRI )([A-Z-]+)(?: |\Z)")
+#: As much is kept for that; a method that is longer is known by its beginning.
+_BEGINNING_SIZE = 16
 
 
 class TLSError(Exception):
@@ -120,6 +126,7 @@ class TLSLayer:
     at_once: ClassVar = 7 * _RECORD_SIZE
 
     __slots__ = (
+        "_beginning",
         "_incoming",
         "_info",
         "_memory",
@@ -140,6 +147,8 @@ class TLSLayer:
         self._object = context.wrap_bio(memory.incoming, memory.outgoing, server_side=True)
         #: What OpenSSL has to send, but for what `encrypt` gives at once.
         self._output = b""
+        #: The first octets received, until the handshake is done.
+        self._beginning = b""
         self._info: dict[str, Any] | None = None
         self.has_failed = False
         self._sent_close = False
@@ -170,7 +179,7 @@ class TLSLayer:
         memory.user = me
         try:
             incoming.write(ciphertext)
-            if not self.handshake_done and not (self._shake_hands() and incoming.pending):
+            if not self.handshake_done and not (self._shake_hands(ciphertext) and incoming.pending):
                 return b""
             # Not more can come out than went in: most often this is the one record that was received, whole.
             plaintext = self._read(size if size < _RECORD_SIZE else _RECORD_SIZE)  # noqa: FURB136 - min() costs more
@@ -313,19 +322,25 @@ class TLSLayer:
             }
         return self._info
 
-    def _shake_hands(self) -> bool:
+    def _shake_hands(self, ciphertext: bytes) -> bool:
         self.handshake_begun = True
+        if len(self._beginning) < _BEGINNING_SIZE:
+            self._beginning += ciphertext[:_BEGINNING_SIZE]
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
             self.has_failed = True
-            if error.reason == "HTTP_REQUEST":
+            if (request := _PLAIN_REQUEST.match(self._beginning)) is not None:
                 self._outgoing.read()  # an alert, which a client that speaks no TLS could not read
                 self._outgoing.write(_PLAIN_ANSWER)
+                if request[1] != b"HEAD":
+                    self._outgoing.write(_WRONG_PORT)
+                raise TLSHandshakeError("http request") from None
             raise TLSHandshakeError(_reason(error)) from None
         self.handshake_done = True
+        self._beginning = b""
         return True
 
     def _read(self, size: int) -> bytes:

@@ -254,17 +254,35 @@ class TestClientCertificates:
 
 
 class TestFailures:
-    def test_http(self, pem: str) -> None:
+    @pytest.mark.parametrize(
+        "method", [b"GET", b"HEAD", b"DELETE", b"CONNECT", b"M-SEARCH", b"A", b"BASELINE-CONTROL"]
+    )
+    @pytest.mark.parametrize("size", [1, 4, 5, 100])
+    def test_http(self, pem: str, method: bytes, size: int) -> None:
         server = tls_layer(server_context(pem))
+        request = method + b" / HTTP/1.1\r\nhost: a\r\n\r\n"
+        pieces = [request[at : at + size] for at in range(0, len(request), size)]
         with pytest.raises(TLSHandshakeError, match="http request"):
-            server.receive(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            list(map(server.receive, pieces))
         answer = server.data_to_send()
         assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
-        assert b"content-length: %d" % len(body) in head
+        if method == b"HEAD":
+            assert body == b""
+        else:
+            assert b"content-length: %d" % len(body) in head
 
     @pytest.mark.parametrize(
-        "junk", [b"\0" * 100, b"SSH-2.0-x\r\n", b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01"]
+        "junk",
+        [
+            b"\0" * 100,
+            b"SSH-2.0-x\r\n",
+            b"PING\r\n",
+            b"get / HTTP/1.1\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x16\x03\x01\x00\x05hello",
+            b"\x80\x2e\x01",
+        ],
     )
     def test_junk(self, pem: str, junk: bytes) -> None:
         server = tls_layer(server_context(pem))
