@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,8 @@ class TLSContexts:
             logger.warning(
                 "The context of create_ssl_context seems to have no certificate: a client was refused"
             )
+        if made.sni_callback is not None and not isinstance(sys.unraisablehook, _UnraisableHook):
+            sys.unraisablehook = _UnraisableHook(sys.unraisablehook)
         # Also for contexts that users make themselves; TLSLayer.encrypt relies on one of them.
         made.options |= _OPTIONS
         return made
@@ -136,6 +139,26 @@ class TLSContexts:
 
     def _signature(self, before: _Signature) -> _Signature:
         return tuple(_file_signature(path, old) for path, old in zip(self._files, before, strict=True))
+
+
+class _UnraisableHook:
+    """Puts into the debug log what would come to standard error whenever a client asks for a name that is not ASCII.
+
+    CPython decodes a name before it calls `sni_callback`, and has nobody to raise the error to. The handshake is
+    refused then: no name of a host is such a one (RFC 6066 §3). All else is left to the hook before.
+    """
+
+    def __init__(self, before: Callable[[sys.UnraisableHookArgs], object]) -> None:
+        self._before = before
+
+    def __call__(self, unraisable: sys.UnraisableHookArgs) -> None:
+        error, traceback = unraisable.exc_value, unraisable.exc_traceback
+        # In Python code, also that of a callback or a finalizer, it would be another frame.
+        is_of_tls = traceback is not None and traceback.tb_frame.f_code is ssl.SSLObject.do_handshake.__code__
+        if is_of_tls and isinstance(error, UnicodeDecodeError):
+            logger.debug("A client asked for the server name %r, which is not ASCII", error.object)
+        else:
+            self._before(unraisable)
 
 
 def _file_signature(

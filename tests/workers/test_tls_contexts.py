@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.workers.tls_client import Client, client_context, server_context
 from hypercorn.config import Config
 from hypercorn.config.errors import TLSConfigError
 from hypercorn.config.tls import watched_files
+from hypercorn.workers.tls import TLSHandshakeError
 from hypercorn.workers.tls_contexts import TLSContexts
 
 
@@ -218,3 +220,61 @@ class TestRenewal:
         served = TLSContexts(lambda: context, ()).current
         for option in (ssl.OP_NO_RENEGOTIATION, ssl.OP_NO_COMPRESSION, ssl.OP_CIPHER_SERVER_PREFERENCE):
             assert served.options & option
+
+
+class TestNames:
+    @pytest.fixture
+    def unraisable(self, monkeypatch: pytest.MonkeyPatch) -> list[BaseException | None]:
+        """What the program's own hook is told."""
+        told: list[BaseException | None] = []
+        monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_value))
+        return told
+
+    def test_one_that_is_not_ascii_is_no_noise(
+        self,
+        pem: str,
+        authority: trustme.CA,
+        unraisable: list[BaseException | None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "hypercorn.error")
+        context = server_context(pem, sni_certificates={"example.test": (pem,)})
+        contexts = TLSContexts(lambda: context, ())
+        contexts.reload()
+        layer, client = contexts.new_layer(), Client(client_context(authority), name="bucher.test")
+        with pytest.raises(ssl.SSLWantReadError):
+            client.tls.do_handshake()
+        with pytest.raises(TLSHandshakeError):
+            layer.receive(client.outgoing.read().replace(b"bucher", b"b\xfccher"))
+        assert unraisable == []
+        [record] = caplog.records
+        assert record.levelno == logging.DEBUG
+        assert r"b'b\xfccher.test'" in record.getMessage()
+        Client(client_context(authority), name="other.test").shake_hands(contexts.new_layer())
+
+    def test_what_else_cannot_be_raised_is_the_program_s(
+        self, pem: str, authority: trustme.CA, unraisable: list[BaseException | None]
+    ) -> None:
+        class Finalized:
+            def __del__(self) -> None:
+                b"\xfc".decode("ascii")
+
+        def choose(*_: Any) -> None:
+            Finalized()
+            b"\xfd".decode("ascii")
+
+        context = server_context(pem)
+        context.sni_callback = choose
+        contexts = TLSContexts(lambda: context, ())
+        with pytest.raises(TLSHandshakeError):
+            Client(client_context(authority), name="a.test").shake_hands(contexts.new_layer())
+        told = [error.object for error in unraisable if isinstance(error, UnicodeDecodeError)]
+        assert told == [b"\xfc", b"\xfd"]
+
+    def test_without_certificates_by_name_the_hook_is_left_alone(
+        self, pem: str, unraisable: list[BaseException | None]
+    ) -> None:
+        before = sys.unraisablehook
+        TLSContexts(lambda: server_context(pem), ())
+        assert sys.unraisablehook is before
+        assert unraisable == []
