@@ -21,9 +21,12 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 _CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----")
 _FIRST_CERTIFICATE = re.compile(
-    r"-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
+    r"-----BEGIN (?:X509 )?CERTIFICATE-----\s*?\n(.*?)-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
 )
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+
+#: In the form that `_normalised` gives; with digits alone at its end it would be an address.
+_HOST_NAME = re.compile(r"(?:[a-z0-9_-]+\.)*(?![0-9]+\Z)[a-z0-9_-]+")
 
 #: What each context shows to its peers, for the `server_cert` of ASGI's TLS extension: OpenSSL knows it,
 #: but the ssl module has no way to ask.
@@ -276,10 +279,11 @@ def _normalised(name: str) -> str:
     try:
         plain = plain.rstrip(".").encode("idna").decode("ascii").lower()
     except UnicodeError:
-        raise TLSConfigError(f"sni_certificates {name!r} is not a host name", "sni_certificates") from None
-    if not plain or "*" in plain:
+        plain = ""
+    if _HOST_NAME.fullmatch(plain) is None:
         raise TLSConfigError(
-            f"sni_certificates {name!r} is neither a host name nor *. and a host name", "sni_certificates"
+            f"sni_certificates {name!r} is neither a host name nor *. and a host name, and clients ask for no other",
+            "sni_certificates",
         )
     return wildcard + plain
 

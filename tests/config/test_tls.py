@@ -248,6 +248,7 @@ class TestServerNames:
             "Other.Test.": (other.certificate, other.key),
             "*.sub.test": (other.both,),
             "exact.sub.test": (files.both,),
+            "an_other.1-2.test": (other.both,),
             "bücher.test": (other.certificate, other.encrypted, "secret"),
         }
         context = create_ssl_context(Chosen(files.both, sni_certificates=names))
@@ -255,7 +256,8 @@ class TestServerNames:
         return context
 
     @pytest.mark.parametrize(
-        "name", ["other.test", "OTHER.test", "a.sub.test", "B.SUB.test", "xn--bcher-kva.test"]
+        "name",
+        ["other.test", "OTHER.test", "an_other.1-2.test", "a.sub.test", "B.SUB.test", "xn--bcher-kva.test"],
     )
     def test_its_own_certificate(self, context: ssl.SSLContext, authority: trustme.CA, name: str) -> None:
         assert shown_to(context, name, authority) == {"other.test", "*.sub.test"}
@@ -273,7 +275,11 @@ class TestServerNames:
         [
             ("*", ("{both}",), r"'\*' is neither a host name nor"),
             ("a.*.test", ("{both}",), r"'a\.\*\.test' is neither"),
-            ("a" * 64 + ".test", ("{both}",), "is not a host name"),
+            ("a" * 64 + ".test", ("{both}",), "is neither a host name nor"),
+            ("127.0.0.1", ("{both}",), r"'127\.0\.0\.1' is neither a host name nor"),
+            ("::1", ("{both}",), "'::1' is neither"),
+            ("a b", ("{both}",), "'a b' is neither"),
+            ("*.", ("{both}",), "is neither"),
             ("a.test", (), "'a.test' wants certfile, keyfile"),
             ("a.test", "cert.pem", "'a.test' wants certfile, keyfile"),
             ("a.test", ("/no/such.pem",), "'/no/such.pem' cannot be read: No such file"),
@@ -354,6 +360,12 @@ class TestMistakes:
         damaged = tmp_path / "damaged.pem"
         damaged.write_text(Path(files.certificate).read_text().replace("MII", "NJK", 1))
         assert "is damaged" in self.complaint(str(damaged), files.key)
+
+    def test_line_ends_that_openssl_does_not_know(self, files: Files, tmp_path: Path) -> None:
+        for line_end, word in (("\r\n", "wrong"), ("\r", "the certificate")):
+            written = tmp_path / "written.pem"
+            written.write_bytes(Path(files.certificate).read_text().replace("\n", line_end).encode())
+            assert word in self.complaint(str(written), files.encrypted, "guess")
 
     def test_damaged_key(self, files: Files, tmp_path: Path) -> None:
         damaged = tmp_path / "damaged.pem"
