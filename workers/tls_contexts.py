@@ -63,7 +63,8 @@ class TLSContexts:
         self._make: Callable[[], object] = make
         self._files = tuple(files)
         # Taken before the files are read: a change in between is then seen as one.
-        self._tried = self._seen = self._signature((None,) * len(self._files))
+        self._tried = self._seen = self._used = self._signature((None,) * len(self._files))
+        self._began_as_root = os.geteuid() == 0
         self._next_look = 0.0
         self._last_complaint = ""
         self._memory = TLSMemory()
@@ -100,10 +101,16 @@ class TLSContexts:
         try:
             self.current = self._make_context()
         except TLSConfigError as error:
-            self._complain(str(error))
+            is_for_root = (
+                self._began_as_root and os.geteuid() != 0 and isinstance(error.__cause__, PermissionError)
+            )
+            hint = "; send HUP to the master, so that it is read as root" if is_for_root else ""
+            self._complain(f"{error}{hint}")
             return False
-        if self._files:
-            logger.info("TLS certificate reloaded from %s", self._files[0])
+        both = zip(self._files, self._used, self._tried, strict=True)
+        if changed := [path for path, before, now in both if before != now]:
+            logger.info("TLS certificate reloaded from %s", ", ".join(changed))
+        self._used = self._tried
         self._last_complaint = ""
         return True
 

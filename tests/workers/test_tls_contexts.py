@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import sys
 from pathlib import Path
@@ -122,7 +123,11 @@ class TestRenewal:
         deployment.key.write_bytes(new_key)
         assert deployment.look(contexts)
         assert deployment.shown(contexts) == "new.test"
-        assert "reloaded" in caplog.records[-1].getMessage()
+        told = caplog.records[-1].getMessage()
+        assert told == f"TLS certificate reloaded from {deployment.certificate}, {deployment.key}"
+        deployment.key.write_bytes(new_key + b"\n")
+        assert deployment.look(contexts)
+        assert caplog.records[-1].getMessage() == f"TLS certificate reloaded from {deployment.key}"
 
     def test_missing_for_a_while(self, deployment: Deployment, caplog: pytest.LogCaptureFixture) -> None:
         contexts = deployment.watch()
@@ -212,6 +217,26 @@ class TestRenewal:
         (line,) = (record.getMessage() for record in caplog.records)
         assert str(tmp_path / "key") in line
         assert "HUP" in line
+
+    def test_a_key_for_root_alone_that_was_replaced(
+        self, pem: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        made = server_context(pem)
+
+        def make() -> ssl.SSLContext:
+            if user:
+                raise TLSConfigError("keyfile 'k' cannot be read: Permission denied") from PermissionError()
+            return made
+
+        user = 0
+        monkeypatch.setattr(os, "geteuid", lambda: user)
+        contexts = TLSContexts(make, ())
+        user = 65534
+        assert not contexts.reload()
+        [told] = (record.getMessage() for record in caplog.records)
+        assert told.endswith(
+            "cannot be read: Permission denied; send HUP to the master, so that it is read as root"
+        )
 
     def test_a_hook_s_context_may_not_renegotiate_nor_compress(self, pem: str) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
