@@ -48,7 +48,13 @@ Dependency = tuple[int, int, bool]
 class ControlFrames(SendingSide):
     """The third layer."""
 
-    __slots__ = ("_early_priorities", "_expected_frame", "_is_acknowledged", "_largest_window")
+    __slots__ = (
+        "_early_priorities",
+        "_expected_frame",
+        "_has_no_tree",
+        "_is_acknowledged",
+        "_largest_window",
+    )
 
     def __init__(
         self, parameters: HTTP2Parameters, defaults: DefaultFields, now: float, secure: bool
@@ -56,6 +62,8 @@ class ControlFrames(SendingSide):
         super().__init__(parameters, defaults, now, secure)
         #: The only frame type that may come next, or None: SETTINGS first, CONTINUATION in a header block.
         self._expected_frame: int | None = SETTINGS
+        #: The peer's SETTINGS_NO_RFC7540_PRIORITIES.
+        self._has_no_tree: int = 0
         #: PRIORITY_UPDATEs of streams that have not begun.
         self._early_priorities: dict[int, tuple[int, bool]] = {}
         #: Until the peer has acknowledged our settings it may send as if it did not know them.
@@ -116,8 +124,8 @@ class ControlFrames(SendingSide):
             self._settings_acknowledged()
             return
         self._expected_frame = None
-        self._has_greeted = True
         self._apply_settings(payload)
+        self._has_greeted = True
         self._frames.append(SETTINGS_ACK)
 
     def _apply_settings(self, payload: bytes) -> None:
@@ -135,8 +143,13 @@ class ControlFrames(SendingSide):
         self._peer_max_streams = changed.get(SETTINGS_MAX_CONCURRENT_STREAMS, self._peer_max_streams)
         if SETTINGS_ENABLE_PUSH in changed:
             self._peer_allows_push = changed[SETTINGS_ENABLE_PUSH] == 1
-        if changed.get(SETTINGS_NO_RFC7540_PRIORITIES) == 1:
-            self._scheduler.use_urgency()
+        has_no_tree = changed.get(SETTINGS_NO_RFC7540_PRIORITIES, self._has_no_tree)
+        if has_no_tree != self._has_no_tree:
+            if self._has_greeted:  # RFC 9218 §2.1: it stays as the first SETTINGS frame has it
+                raise ConnectionFault(PROTOCOL_ERROR, "SETTINGS_NO_RFC7540_PRIORITIES has changed")
+            self._has_no_tree = has_no_tree
+            if has_no_tree:
+                self._scheduler.use_urgency()
         if SETTINGS_INITIAL_WINDOW_SIZE in changed:
             self._resize_send_windows(changed[SETTINGS_INITIAL_WINDOW_SIZE])
 

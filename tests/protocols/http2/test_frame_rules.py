@@ -172,6 +172,7 @@ CONNECTION_ERRORS: dict[str, tuple[Act, Act, tuple[int, ...]]] = {
     "6.5.2 MAX_FRAME_SIZE too large": (nothing, setting((5, 2**24)), (PROTOCOL,)),
     "8441 ENABLE_CONNECT_PROTOCOL 2": (nothing, setting((8, 2)), (PROTOCOL,)),
     "9218 NO_RFC7540_PRIORITIES 2": (nothing, setting((9, 2)), (PROTOCOL,)),
+    "9218 NO_RFC7540_PRIORITIES too late": (setting((9, 0)), setting((9, 1)), (PROTOCOL,)),
     "6.6 PUSH_PROMISE": (open_stream, sends_raw(raw(5, 4, 1, b"\0\0\0\x02\x82")), (PROTOCOL,)),
     "6.7 PING on a stream": (nothing, sends_raw(raw(6, 0, 1, b"\0" * 8)), (PROTOCOL,)),
     "6.7 PING of length 6": (nothing, sends_raw(raw(6, 0, 0, b"\0" * 6)), (FRAME_SIZE,)),

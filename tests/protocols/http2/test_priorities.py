@@ -16,7 +16,7 @@ from hyperframe.frame import (
 from hypercorn.protocols.http2.dependencies import DependencyTree
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
-FLOW_CONTROL = 3
+PROTOCOL, FLOW_CONTROL = 1, 3
 FRAME = 16384
 
 
@@ -270,6 +270,15 @@ def test_a_peer_without_dependencies(connect: Any) -> None:
     peer.engine.set_transport_writable(False, peer.now)
     respond_large(peer, 1, 3)
     assert order(peer) == [1, 1, 1, 3, 3, 3]
+
+
+def test_a_peer_that_takes_back_that_it_has_no_dependencies(connect: Any) -> None:
+    """RFC 9218 §2.1: the value of the first SETTINGS frame stays; it may be said again."""
+    peer = connect(settings={9: 1})
+    peer.send(SettingsFrame(0, settings={9: 1}), SettingsFrame(0, settings={3: 7}))
+    peer.expect_alive()
+    peer.send(SettingsFrame(0, settings={9: 0}))
+    peer.expect_connection_error(PROTOCOL)
 
 
 def test_early_priorities_are_bounded(wide: Any) -> None:
