@@ -56,7 +56,7 @@ def response_head(status: int, fields: list[Field], defaults: list[Field]) -> tu
         raise LocalProtocolError(f"Status {status} is not that of a final response")
     cleaned = clean_fields(fields)
     length = _content_length(cleaned)
-    if status == 204 and length is not None:  # RFC 9110 §8.6
+    if status in (204, 205) and length is not None:  # RFC 9110 §8.6, §15.3.6
         cleaned = [field for field in cleaned if field[0] != b"content-length"]
         length = None
     names = {field[0] for field in cleaned}

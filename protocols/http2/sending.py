@@ -93,7 +93,7 @@ class SendingSide(ConnectionState):
         if stream.head.protocol is not None and status < 300:
             stream.is_tunnel = True
             stream.expected = None
-        elif stream.head.method == "HEAD" or status in (204, 304):
+        elif stream.head.method == "HEAD" or status in (204, 205, 304):
             stream.is_bodiless = True
         else:
             stream.remaining = length

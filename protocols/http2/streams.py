@@ -22,7 +22,7 @@ class Stream:
         head: the request's head.
         is_tunnel: an accepted extended CONNECT: bytes without length, both ways.
         has_head: the final response head was sent.
-        is_bodiless: the response has no body whatever its fields say (HEAD, 204, 304).
+        is_bodiless: the response has no body whatever its fields say (HEAD, 204, 205, 304).
         remaining: bytes that the response's content-length still lacks, or None.
         chunks, buffered: response bytes that wait to be sent, and their size.
         is_running: the application's call is not over.

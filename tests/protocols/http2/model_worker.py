@@ -212,7 +212,9 @@ class ModelWorker(TimedWorker):
     def start(self, exchange: Exchange, status: int, fields: Fields, length: int | None) -> None:
         request = exchange.request
         exchange.is_tunnel = request.upgrade is not None and status < 300
-        exchange.is_bodiless = not exchange.is_tunnel and (request.method == "HEAD" or status in (204, 304))
+        exchange.is_bodiless = not exchange.is_tunnel and (
+            request.method == "HEAD" or status in (204, 205, 304)
+        )
         if length is not None and not exchange.is_tunnel and not exchange.is_bodiless:
             exchange.length = length
             fields = [*fields, (b"content-length", b"%d" % length)]

@@ -367,7 +367,8 @@ def test_a_large_head_is_continued(peer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "status", "length"), [("HEAD", 200, "5"), ("GET", 304, "5"), ("GET", 204, None)]
+    ("method", "status", "length"),
+    [("HEAD", 200, "5"), ("GET", 304, "5"), ("GET", 204, None), ("GET", 205, None)],
 )
 def test_responses_without_a_body(method: str, status: int, length: str | None, peer: Any) -> None:
     peer.send(peer.headers(1, changed(":method", method), "END_STREAM"))

@@ -252,7 +252,7 @@ class WellBehavedClient(NetworkMachine):
     @precondition(lambda self: self.responding())
     @rule(
         choice=choices,
-        status=st.sampled_from([200, 200, 200, 204, 304, 500]),
+        status=st.sampled_from([200, 200, 200, 204, 205, 304, 500]),
         fields=field_lists,
         length=lengths,
         inform=st.booleans(),

@@ -311,7 +311,7 @@ class AnyPeerAnyApplication(RuleBasedStateMachine):
 
     @rule(
         stream_id=st.integers(1, 9),
-        status=st.sampled_from([200, 204, 304]),
+        status=st.sampled_from([200, 204, 205, 304]),
         length=st.sampled_from([None, 3]),
     )
     def head(self, stream_id: int, status: int, length: int | None) -> None:
