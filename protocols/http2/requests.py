@@ -150,7 +150,7 @@ def _specials(fields: list[Field]) -> dict[bytes, bytes]:
             if name in specials and name != b"cookie":
                 if name == b"priority":
                     value = specials[name] + b"," + value
-                elif name != b"content-length" or specials[name] != value:
+                else:
                     raise MalformedMessage("field that must not be repeated")
             specials[name] = value
     return specials

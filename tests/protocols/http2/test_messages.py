@@ -70,6 +70,7 @@ MALFORMED: dict[str, Fields] = {
     "negative length": [*GET, ("content-length", "-1")],
     "length with plus": [*GET, ("content-length", "+0")],
     "two lengths": [*GET, ("content-length", "0"), ("content-length", "1")],
+    "two equal lengths": [*GET, ("content-length", "0"), ("content-length", "0")],
     "length without a body": [*GET, ("content-length", "1")],
     "protocol without CONNECT": [*GET, (":protocol", "websocket")],
     "CONNECT with path": [(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")],
