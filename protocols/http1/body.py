@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..common import LARGEST_SIZE
 from ..events import Fields
 from . import grammar, rules
 from .fields import split_fields
@@ -132,7 +133,7 @@ class ChunkedBody:
             return len(data)
         self._is_first = False
         self._remaining = int(match[1], 16)
-        if self._remaining > rules.LARGEST_SIZE:
+        if self._remaining > LARGEST_SIZE:
             raise Refusal(400, "a chunk is larger than any content (RFC 9112 §7.1)")
         self._extensions += len(match[2])
         if self._extensions > _MAX_EXTENSIONS or len(match[2]) > _MAX_CHUNK_LINE:

@@ -37,17 +37,6 @@ REQUEST_LINE = re.compile(rb"(" + _TCHAR + rb"++) ([!-~]++) HTTP/([0-9])\.([0-9]
 # query.
 ABSOLUTE_FORM = re.compile(rb"((?i:https?))://([!\"$-.0->@-~]*+)(/[!\"$->@-~]*+)?(?:\?([!\"$-~]*+))?")
 
-# RFC 9110 §7.2 and RFC 3986 §3.2: Host = uri-host [ ":" port ], without userinfo. It may be empty. Groups: what may be
-# an IPv6 address, and the port. No comma, which RFC 3986 would allow in a name: it joins two Hosts that were one list.
-HOST = re.compile(
-    rb"(?:\[(?:([0-9A-Fa-f:.]++)|[vV][0-9A-Fa-f]++\.[-._~!$&'()*+,;=:0-9A-Za-z]++)\]"
-    rb"|(?:[-._~!$&'()*+;=0-9A-Za-z]|%[0-9A-Fa-f]{2})*)"
-    rb"(?::0*+([0-9]{0,5}+))?"
-)
-
-# RFC 9110 §8.6: Content-Length = 1*DIGIT. Twenty digits are beyond any body.
-CONTENT_LENGTH = re.compile(rb"[0-9]{1,20}+")
-
 # RFC 9112 §2.2: what no head and no trailer section may hold: a CR that is not followed by LF, an LF that does not
 # follow CR, other control characters; and a line that begins with white space (obs-fold, RFC 9112 §5.2, or white
 # space before the first field line). A CR at the very end may yet be followed by its LF.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from http import HTTPStatus
 
+from ..common import list_members, read_length
 from ..engine import DefaultFields, LocalProtocolError
 from ..events import Fields
 from . import grammar, rules
@@ -148,7 +149,7 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"
 def _read_framing(head: ResponseHead, status: int, name: bytes, value: bytes) -> bool:
     """Take note of a field that concerns framing; tell whether its line is written as it is."""
     if name == b"connection":
-        options = rules.list_members(value)
+        options = list_members(value)
         if not all(map(grammar.TOKEN.fullmatch, options)):
             raise LocalProtocolError(f"the response field connection has an invalid value: {value!r}")
         head.closes = head.closes or b"close" in options
@@ -162,11 +163,12 @@ def _read_framing(head: ResponseHead, status: int, name: bytes, value: bytes) ->
             raise LocalProtocolError(f"the transfer coding {value!r} is not implemented")
         head.is_chunked = True
         return False
-    if grammar.CONTENT_LENGTH.fullmatch(value) is None:
+    length = read_length(value)
+    if length is None:
         raise LocalProtocolError(f"the response has an invalid content-length: {value!r}")
     if head.content_length is not None:
         raise LocalProtocolError("the response has more than one content-length")
-    head.content_length = int(value)
+    head.content_length = length
     # RFC 9110 §8.6: none in 1xx and 204; RFC 9110 §15.3.6: 205 has no content.
     return status >= 200 and status not in (204, 205)
 

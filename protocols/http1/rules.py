@@ -1,14 +1,14 @@
 """What is refused, and with which status code: the rules that stand above both lanes of `request.py`.
 
 h11 is the reference parser. Where RFC 9110 and RFC 9112 are stricter than h11, or leave a choice that h11 leaves
-open as well, the rule is here and only here. Nothing here knows about connections, buffers or time.
+open as well, the rule is here and only here, or in `common.py` where HTTP/2 has it too. Nothing here knows about connections, buffers or time.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
+from ..common import has_no_host, host_fault, list_members, read_length
 from ..events import Fields, Request
 from . import grammar
 from .parameters import HTTP1Parameters
@@ -72,10 +72,6 @@ class FieldFacts:
         self.is_simple = host is not None
 
 
-#: The largest Content-Length and chunk size that are believed: what a 64-bit number holds elsewhere on the way. One
-#: that does not fit is an attempt to be read differently there.
-LARGEST_SIZE = (1 << 63) - 1
-
 #: Transfer codings of the IANA registry that are not chunked: known, though never spoken here.
 _KNOWN_CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity"})
 
@@ -112,8 +108,8 @@ def read_facts(fields: Fields, handed_up: Fields) -> FieldFacts:
     if len(table) != len(fields):
         table = _merge(fields)
     host = table.get(b"host")
-    if host is not None:
-        check_host(host)
+    if host is not None and (fault := host_fault(host)):
+        raise Refusal(400, fault)
     facts = FieldFacts(handed_up, host)
     options = list_members(table.get(b"connection", b""))
     facts.wants_close = b"close" in options
@@ -154,11 +150,9 @@ def _read_framing(facts: FieldFacts, table: dict[bytes, bytes]) -> None:
         _check_coding(coding)
         facts.is_chunked = True
     elif length is not None:
-        if grammar.CONTENT_LENGTH.fullmatch(length) is None:
-            raise Refusal(400, "Content-Length is not a plain number (RFC 9110 §8.6)")
-        facts.content_length = int(length)
-        if facts.content_length > LARGEST_SIZE:
-            raise Refusal(400, "Content-Length is larger than any content (RFC 9110 §8.6)")
+        facts.content_length = read_length(length)
+        if facts.content_length is None:
+            raise Refusal(400, "Content-Length is not a plain number, or too large (RFC 9110 §8.6)")
 
 
 def _check_coding(value: bytes) -> None:
@@ -181,34 +175,6 @@ def _read_expect(facts: FieldFacts, table: dict[bytes, bytes]) -> None:
         expectations = list_members(expect)
         facts.expects_continue = b"100-continue" in expectations
         facts.expects_other = bool(expectations - {b"100-continue"})
-
-
-@lru_cache(256)
-def list_members(value: bytes) -> frozenset[bytes]:
-    """The members of a comma-separated list in lower case, without empty ones (RFC 9110 §5.6.1)."""
-    return frozenset(member for part in value.lower().split(b",") if (member := part.strip(b" \t")))
-
-
-@lru_cache(256)
-def check_host(value: bytes) -> None:
-    """Raise `Refusal` unless `value` is a host with an optional port (RFC 9112 §3.2)."""
-    match = grammar.HOST.fullmatch(value)
-    if match is None:
-        raise Refusal(400, "Host is malformed (RFC 9112 §3.2)")
-    literal, port = match.groups()
-    if literal is not None:
-        _check_address(literal.decode())
-    if port and int(port) > 65535:
-        raise Refusal(400, "Host has a port that there is not (RFC 9112 §3.2)")
-
-
-def _check_address(literal: str) -> None:
-    from ipaddress import IPv6Address
-
-    try:
-        IPv6Address(literal)
-    except ValueError:
-        raise Refusal(400, "Host has a malformed IPv6 address (RFC 3986 §3.2.2)") from None
 
 
 def check_octets(data: bytes | bytearray, start: int, end: int) -> None:
@@ -264,9 +230,10 @@ def split_target(method: bytes, target: bytes, secure: bool) -> tuple[bytes | No
     if match is None:
         raise Refusal(400, "the request target is malformed (RFC 9112 §3.2)")
     scheme, authority, path, query = match.groups()
-    if not authority or authority[:1] == b":":
+    if has_no_host(authority):
         raise Refusal(400, "the request target has no host (RFC 9110 §4.2.1)")
-    check_host(authority)
+    if fault := host_fault(authority):
+        raise Refusal(400, fault)
     if len(scheme) == len(b"https") and not secure:
         raise Refusal(421, "an https target on a connection in clear text (RFC 9110 §7.4)")
     if path is None and query is None and method == b"OPTIONS":

@@ -314,8 +314,8 @@ class ReceivingSide(ControlFrames):
             raise StreamFault(stream_id, REFUSED_STREAM, "too many streams, or draining")
         elif end_stream and head.content_length:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
-        elif head.not_implemented is not None:
-            self._answer(stream_id, 501, head.not_implemented, head, end_stream)
+        elif head.refusal is not None:
+            self._answer(stream_id, *head.refusal, head, end_stream)
         else:
             self._open_stream(stream_id, head, end_stream, dependency)
 

@@ -1,20 +1,25 @@
 """What a received field section means: a request head or trailers, or why it is malformed (RFC 9113 §8).
 
 Where RFC 9113 lets a server be lenient this is not: field names are tokens, values have no controls, the
-target has only visible ASCII, as in HTTP/1.1. Whatever passes here means the same in both versions.
+target has only visible ASCII, as in HTTP/1.1. Whatever passes here means the same in both versions, and
+HTTP/1.1 would take it too.
+
+But for one thing: `:scheme` may be "https" in clear text, where HTTP/1.1 answers 421 to such a target. There
+it is an exception, while here every request has a scheme, and a proxy that ends TLS passes on the client's.
 """
 
 from __future__ import annotations
 
+from ..common import has_no_host, host_fault, list_members, read_length
 from .errors import MalformedMessage
 from .field_decoder import Field
 from .priorities import parse_priority
 
-_LOWER_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-_TOKEN = _LOWER_TOKEN + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LOWER_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+_TOKEN = LOWER_TOKEN + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _VISIBLE = bytes(range(0x21, 0x7F))
-_IN_VALUES = b"\t " + _VISIBLE + bytes(range(0x80, 0x100))
-_IN_AUTHORITY = b"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_IN_TARGET = _VISIBLE.replace(b"#", b"")  # a fragment is none of the target
+IN_VALUES = b"\t " + _VISIBLE + bytes(range(0x80, 0x100))
 _IN_SCHEME = b"+-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 #: Fields of a connection, not of a message (RFC 9113 §8.2.2).
@@ -22,6 +27,8 @@ CONNECTION_FIELDS = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade")
 )
 _SPECIAL = CONNECTION_FIELDS | {b"te", b"host", b"content-length", b"cookie", b"expect", b"priority"}
+#: Several of them are one list (RFC 9110 §5.3).
+_LISTS = frozenset((b"expect", b"priority"))
 _COMBINED = frozenset((b"cookie", b"host"))
 _PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
 
@@ -34,7 +41,7 @@ class RequestHead:
         expects_continue: `Expect: 100-continue` was sent.
         protocol: `:protocol` of an extended CONNECT (RFC 8441), else None.
         priority: urgency and incremental of the `priority` field (RFC 9218), or None.
-        not_implemented: why the answer is 501 without asking an application, or None.
+        refusal: status code and reason of an answer without asking an application, or None.
     """
 
     __slots__ = (
@@ -42,11 +49,11 @@ class RequestHead:
         "expects_continue",
         "fields",
         "method",
-        "not_implemented",
         "priority",
         "protocol",
         "query",
         "raw_path",
+        "refusal",
     )
 
     def __init__(self, method: str, raw_path: bytes, query: bytes, fields: list[Field]) -> None:
@@ -58,7 +65,7 @@ class RequestHead:
         self.expects_continue = False
         self.protocol: bytes | None = None
         self.priority: tuple[int, bool] | None = None
-        self.not_implemented: str | None = None
+        self.refusal: tuple[int, str] | None = None
 
     def with_target(self, raw_path: bytes, query: bytes) -> RequestHead:
         """The same request for another target."""
@@ -67,7 +74,7 @@ class RequestHead:
         head.expects_continue = self.expects_continue
         head.protocol = self.protocol
         head.priority = self.priority
-        head.not_implemented = self.not_implemented
+        head.refusal = self.refusal
         return head
 
 
@@ -89,9 +96,10 @@ def read_request(received: list[Field]) -> RequestHead:
         fields += regular
     head = RequestHead(method, raw_path, query, fields)
     head.protocol = pseudo.get(b":protocol")
-    head.not_implemented = _not_implemented(head)
     if specials:
         _apply(specials, head)
+    if head.refusal is None:
+        head.refusal = _not_implemented(head)
     return head
 
 
@@ -131,10 +139,10 @@ def _check_syntax(fields: list[Field]) -> None:
         return
     separators = b"\n" * (len(fields) + 1)
     names = b"\n".join([b"", *[field[0] for field in fields], b""])
-    if names.translate(None, _LOWER_TOKEN) != separators or b"\n\n" in names:
+    if names.translate(None, LOWER_TOKEN) != separators or b"\n\n" in names:
         raise MalformedMessage("invalid field name")
     values = b"\n".join([b"", *[field[1] for field in fields], b""])
-    if values.translate(None, _IN_VALUES) != separators:
+    if values.translate(None, IN_VALUES) != separators:
         raise MalformedMessage("invalid field value")
     if b"\n " in values or b" \n" in values or b"\n\t" in values or b"\t\n" in values:
         raise MalformedMessage("field value with white space around it")
@@ -148,10 +156,9 @@ def _specials(fields: list[Field]) -> dict[bytes, bytes]:
             if name in CONNECTION_FIELDS or (name == b"te" and value.lower() != b"trailers"):
                 raise MalformedMessage("connection-specific field")
             if name in specials and name != b"cookie":
-                if name == b"priority":
-                    value = specials[name] + b"," + value
-                else:
+                if name not in _LISTS:
                     raise MalformedMessage("field that must not be repeated")
+                value = specials[name] + b"," + value
             specials[name] = value
     return specials
 
@@ -176,12 +183,12 @@ def _control_data(pseudo: dict[bytes, bytes]) -> tuple[str, bytes, bytes]:
     return name, *split_target(pseudo.get(b":path", b""), name)
 
 
-def _not_implemented(head: RequestHead) -> str | None:
+def _not_implemented(head: RequestHead) -> tuple[int, str] | None:
     if head.method == "CONNECT" and (head.protocol is None or head.protocol.lower() != b"websocket"):
-        return "CONNECT to anything but a WebSocket"
+        return 501, "CONNECT to anything but a WebSocket"
     if head.method != head.method.upper():
         # Methods are case-sensitive (RFC 9110 §9.1): "get" is not GET, and nobody has registered it.
-        return "the method has lower-case letters, so it is none that is known (RFC 9110 §9.1)"
+        return 501, "the method has lower-case letters, so it is none that is known (RFC 9110 §9.1)"
     return None
 
 
@@ -193,8 +200,8 @@ def split_target(target: bytes, method: str) -> tuple[bytes, bytes]:
     """
     if target[:1] != b"/" and (target != b"*" or method != "OPTIONS"):
         raise MalformedMessage("missing or invalid :path")
-    if target.translate(None, _VISIBLE):
-        raise MalformedMessage("invalid byte in :path")
+    if target.translate(None, _IN_TARGET):
+        raise MalformedMessage("invalid byte in :path, or a fragment")
     raw_path, _, query = target.partition(b"?")
     return raw_path, query
 
@@ -206,9 +213,10 @@ def _authority(authority: bytes | None, host: bytes | None) -> bytes:
         authority = host
     elif host is not None and host != authority and host.lower() != authority.lower():
         raise MalformedMessage("host and :authority differ")
-    # "@" too: RFC 9113 §8.3.1; an empty host: RFC 9110 §4.2.1.
-    if not authority or authority.translate(None, _IN_AUTHORITY):
-        raise MalformedMessage("invalid authority")
+    if has_no_host(authority):
+        raise MalformedMessage("the authority has no host")
+    if fault := host_fault(authority):  # it has no "@" either: RFC 9113 §8.3.1
+        raise MalformedMessage(fault)
     return authority
 
 
@@ -233,10 +241,13 @@ def _combined(fields: list[Field]) -> list[Field]:
 def _apply(specials: dict[bytes, bytes], head: RequestHead) -> None:
     length = specials.get(b"content-length")
     if length is not None:
-        if not length.isdigit() or len(length) > 19:
+        head.content_length = read_length(length)
+        if head.content_length is None:
             raise MalformedMessage("invalid content-length")
-        head.content_length = int(length)
-    if specials.get(b"expect", b"").lower() == b"100-continue":
-        head.expects_continue = True
+    if (expect := specials.get(b"expect")) is not None:
+        expectations = list_members(expect)
+        head.expects_continue = b"100-continue" in expectations
+        if expectations - {b"100-continue"}:
+            head.refusal = 417, "an expectation that is not known (RFC 9110 §10.1.1)"
     if (priority := specials.get(b"priority")) is not None:
         head.priority = parse_priority(priority)

@@ -46,6 +46,8 @@ MALFORMED: dict[str, Fields] = {
     "asterisk without OPTIONS": changed(":path", "*"),
     "space in the path": changed(":path", "/a b"),
     "control in the path": changed(":path", "/a\nb"),
+    "fragment in the path": changed(":path", "/p#frag"),
+    "fragment in the query": changed(":path", "/p?q#frag"),
     "non-ASCII path": changed(":path", "/é"),
     "empty method": changed(":method", ""),
     "method that is no token": changed(":method", "GE T"),
@@ -57,6 +59,15 @@ MALFORMED: dict[str, Fields] = {
     "no authority": changed(":authority", None),
     "empty authority": changed(":authority", ""),
     "empty host": [*changed(":authority", None), ("host", "")],
+    "port in the authority and no host": changed(":authority", ":80"),
+    "two ports in the authority": changed(":authority", "a:b:c"),
+    "port in the authority that there is not": changed(":authority", "a:99999"),
+    "authority that is a list": changed(":authority", "a,b"),
+    "authority with half an escape": changed(":authority", "%zz"),
+    "authority with brackets the wrong way round": changed(":authority", "]a["),
+    "authority with a malformed IPv6 address": changed(":authority", "[::g]"),
+    "host that is a list": [*changed(":authority", None), ("host", "a,b")],
+    "host with a port that there is not": [*changed(":authority", None), ("host", "a:99999")],
     "user in the authority": changed(":authority", "me@example.org"),
     "slash in the authority": changed(":authority", "example.org/x"),
     "host that differs": [*GET, ("host", "example.com")],
@@ -71,6 +82,8 @@ MALFORMED: dict[str, Fields] = {
     "length with plus": [*GET, ("content-length", "+0")],
     "two lengths": [*GET, ("content-length", "0"), ("content-length", "1")],
     "two equal lengths": [*GET, ("content-length", "0"), ("content-length", "0")],
+    "list of lengths": [*GET, ("content-length", "0, 0")],
+    "length that no number of 64 bits holds": [*GET, ("content-length", "9" * 19)],
     "length without a body": [*GET, ("content-length", "1")],
     "protocol without CONNECT": [*GET, (":protocol", "websocket")],
     "CONNECT with path": [(":method", "CONNECT"), (":authority", "a:1"), (":path", "/")],
@@ -225,6 +238,23 @@ def test_expect_continue(peer: Any) -> None:
         [(":status", "103"), ("link", "</a.css>; rel=preload")],
         [(":status", "200"), ("server", "test")],
     ]
+
+
+def test_an_https_request_in_clear_text_is_served(peer: Any) -> None:
+    """It comes from a proxy that has ended TLS."""
+    peer.send(peer.headers(1, changed(":scheme", "https"), "END_STREAM"))
+    assert [request.stream_id for request in peer.requests()] == [1]
+
+
+@pytest.mark.parametrize("expect", [("the-unexpected",), ("100-continue, other",), ("100-continue", "other")])
+def test_an_unknown_expectation_is_answered(expect: tuple[str, ...], peer: Any) -> None:
+    for stream_id, path in ((1, "/a"), (3, "/b")):
+        fields = [*changed(":path", path), *(("expect", value) for value in expect)]
+        peer.send(peer.headers(stream_id, fields, "END_STREAM"))
+        (event,) = peer.events()
+        assert isinstance(event, Refused)
+        assert (event.status, event.target) == (417, path.encode())
+        peer.expect_alive()
 
 
 # ---- too large
