@@ -5,12 +5,13 @@ from __future__ import annotations
 import binascii
 import re
 
+from .. import common
 from ..events import Request
 from . import grammar
 from .rules import FieldFacts
 
-#: What a client with prior knowledge begins with (RFC 9113 §3.4).
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+#: What a client with prior knowledge begins with.
+PREFACE = common.PREFACE
 
 #: The answer that accepts `Upgrade: h2c`.
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"

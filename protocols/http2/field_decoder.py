@@ -24,7 +24,8 @@ Field = tuple[bytes, bytes]
 
 _STATIC: tuple[Field, ...] = tuple((name, value) for name, value in HeaderTable.STATIC_TABLE)
 _STATIC_END = len(_STATIC) + 1  # the index of the first dynamic entry
-_ENTRY_EXTRA = 32
+#: What an entry counts for beside its name and value (RFC 7541 §4.1).
+ENTRY_EXTRA = 32
 _MAX_INTEGER = 2**31
 #: A list that is so many times too large, and larger than any that is sent by mistake, is not read to its end: each byte of
 #: it may stand for a field of 4 KB. Below that the request is refused, and the others of the connection go on.
@@ -93,7 +94,7 @@ class FieldDecoder:
                 field, pos = self._literal(block, pos, 0x0F)
                 if field[0] == b":path":
                     self.path_span = (start, pos)
-            size += len(field[0]) + len(field[1]) + _ENTRY_EXTRA
+            size += len(field[0]) + len(field[1]) + ENTRY_EXTRA
             if size <= max_list_size:
                 fields.append(field)
             else:
@@ -131,7 +132,7 @@ class FieldDecoder:
     def _insert(self, field: Field) -> None:
         self.changes += 1
         self._entries.appendleft(field)
-        self._size += len(field[0]) + len(field[1]) + _ENTRY_EXTRA
+        self._size += len(field[0]) + len(field[1]) + ENTRY_EXTRA
         if self._size > self._max_size:
             self._evict()
 
@@ -139,7 +140,7 @@ class FieldDecoder:
         entries = self._entries
         while self._size > self._max_size:
             name, value = entries.pop()
-            self._size -= len(name) + len(value) + _ENTRY_EXTRA
+            self._size -= len(name) + len(value) + ENTRY_EXTRA
 
     def _resize(self, block: bytes, pos: int, may_resize: bool) -> int:
         size = block[pos] & 0x1F

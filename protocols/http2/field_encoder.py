@@ -13,7 +13,7 @@ from collections import deque
 
 from hpack.table import HeaderTable
 
-from .field_decoder import TABLE_SIZE, Field
+from .field_decoder import ENTRY_EXTRA, TABLE_SIZE, Field
 
 _STATIC_FIELDS: dict[Field, int] = {}
 _STATIC_NAMES: dict[bytes, int] = {}
@@ -21,7 +21,6 @@ for _index, (_name, _value) in enumerate(HeaderTable.STATIC_TABLE, 1):
     _STATIC_FIELDS[_name, _value] = _index
     _STATIC_NAMES.setdefault(_name, _index)
 _STATIC_COUNT = len(HeaderTable.STATIC_TABLE)
-_ENTRY_EXTRA = 32
 
 #: Mostly different each time: they would only push better entries out.
 _NOT_INDEXED = frozenset(
@@ -89,7 +88,7 @@ class FieldEncoder:
         index = _STATIC_NAMES.get(name, 0)
         if not index and (number := self._names.get(name)) is not None:
             index = _STATIC_COUNT + self._inserted - number
-        size = len(name) + len(value) + _ENTRY_EXTRA
+        size = len(name) + len(value) + ENTRY_EXTRA
         if name in _NEVER_INDEXED:
             _put_integer(out, index, 0x10, 0x0F)
         elif name in _NOT_INDEXED or size * 2 > self._max_size:
@@ -115,7 +114,7 @@ class FieldEncoder:
         while self._size > self._max_size:
             number = self._inserted - len(self._entries)
             field = self._entries.popleft()
-            self._size -= len(field[0]) + len(field[1]) + _ENTRY_EXTRA
+            self._size -= len(field[0]) + len(field[1]) + ENTRY_EXTRA
             if self._fields.get(field) == number:
                 del self._fields[field]
             if self._names.get(field[0]) == number:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
 DATA = 0x0
 HEADERS = 0x1
 PRIORITY = 0x2

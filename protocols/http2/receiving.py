@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..common import PREFACE
 from ..engine import NEVER, DefaultFields
 from ..events import Data, Refused, Request, Trailers
 from .control import ControlFrames, Dependency, read_dependency
@@ -35,7 +36,6 @@ from .frames import (
     FRAME_HEAD,
     HEADERS,
     PADDED,
-    PREFACE,
     WITH_PRIORITY,
     field_block,
     rst_stream,

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 
 from ..engine import LocalProtocolError
 from .field_decoder import Field
-from .requests import CONNECTION_FIELDS
+from .requests import CONNECTION_FIELDS, IN_VALUES, LOWER_TOKEN
 
 _NO_PAIRS = "the response fields are not pairs of bytes"
-_LOWER_TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-_IN_VALUES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 #: Framing has no place in trailers (RFC 9110 §6.5.1).
 _NOT_IN_TRAILERS = CONNECTION_FIELDS | {b"content-length", b"te", b"trailer", b"host"}
 
@@ -34,10 +32,10 @@ def clean_fields(fields: list[Field], dropped: frozenset[bytes] = CONNECTION_FIE
     try:
         for name, value in fields:
             name = name.strip().lower()
-            if not name or name.translate(None, _LOWER_TOKEN):
+            if not name or name.translate(None, LOWER_TOKEN):
                 raise LocalProtocolError(f"Invalid field name {name!r} in a response")
             value = value.strip(b" \t")
-            if value.translate(None, _IN_VALUES):
+            if value.translate(None, IN_VALUES):
                 raise LocalProtocolError(f"Invalid value of field {name!r} in a response")
             if name not in dropped:
                 cleaned.append((name, value))
