@@ -58,8 +58,8 @@ class RequestBlocks:
             self._remember(block, head)
             if decoder.path_span is not None and head.method != "CONNECT":
                 start, end = decoder.path_span
-                size = decoder.list_size - len(head.raw_path) - len(head.query) - 1
-                self._pattern = (block[:start], block[end:], head, size)
+                path = next(value for name, value in received if name == b":path")
+                self._pattern = (block[:start], block[end:], head, decoder.list_size - len(path))
         return head
 
     def _similar(self, block: bytes) -> RequestHead | None:

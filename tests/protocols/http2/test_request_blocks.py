@@ -79,3 +79,16 @@ def test_only_the_path_is_decoded() -> None:
         assert head is not None
         calls.append(head.raw_path + b"|" + head.query)
     assert calls == [b"/1|", b"/2|", b"/3|q", b"/2|"]
+
+
+@pytest.mark.parametrize("known", [b"/", b"/?", b"/a", b"/a?b"])
+def test_a_similar_request_has_the_limit_of_any_other(known: bytes) -> None:
+    """To the byte, with a query in the known path or not."""
+    tail = b"\x86" + literal(1, b"a")
+    longest = b"/" + b"y" * 20
+    fields = [(b":method", b"GET"), (b":path", longest), (b":scheme", b"http"), (b":authority", b"a")]
+    limit = sum(len(name) + len(value) + 32 for name, value in fields)
+    for path, fits in ((longest, True), (longest + b"y", False)):
+        blocks = RequestBlocks(limit)
+        assert blocks.read(b"\x82" + literal(4, known) + tail) is not None
+        assert (blocks.read(b"\x82" + literal(4, path) + tail) is not None) is fits
