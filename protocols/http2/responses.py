@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..common import read_length
 from ..engine import LocalProtocolError
 from .field_decoder import Field
 from .requests import CONNECTION_FIELDS, IN_VALUES, LOWER_TOKEN
@@ -48,7 +49,7 @@ def response_head(status: int, fields: list[Field], defaults: list[Field]) -> tu
     """The field section of a final response, and its announced length if there is one.
 
     Raises:
-        LocalProtocolError: as `clean_fields`; or the status is not final, or lengths contradict each other.
+        LocalProtocolError: as `clean_fields`; or the status is not final, or there are several lengths.
     """
     if not 200 <= status <= 999:
         raise LocalProtocolError(f"Status {status} is not that of a final response")
@@ -69,10 +70,10 @@ def trailer_section(fields: list[Field]) -> list[Field]:
 
 
 def _content_length(fields: list[Field]) -> int | None:
-    length: int | None = None
-    for name, value in fields:
-        if name == b"content-length":
-            if not value.isdigit() or len(value) > 19 or (length is not None and length != int(value)):
-                raise LocalProtocolError(f"Invalid or contradictory content-length {value!r} in a response")
-            length = int(value)
+    values = [value for name, value in fields if name == b"content-length"]
+    if not values:
+        return None
+    length = read_length(values[0])
+    if length is None or len(values) > 1:
+        raise LocalProtocolError(f"Invalid or repeated content-length {b', '.join(values)!r} in a response")
     return length

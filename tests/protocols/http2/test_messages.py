@@ -434,6 +434,7 @@ def test_a_head_that_is_out_already_is_ended_by_an_empty_frame(peer: Any) -> Non
         [(b"x:", b"a")],
         [(b"content-length", b"five")],
         [(b"content-length", b"5"), (b"content-length", b"6")],
+        [(b"content-length", b"5"), (b"content-length", b"5")],
         [("x", b"a")],
         [(b"x", 5)],
         [[b"x", "a"]],
