@@ -307,7 +307,16 @@ class Server:
         """Start the application's call."""
         self.counters[_REQUESTS_OPEN] += 1
         self.running.add(exchange)
-        exchange.start()
+        try:
+            exchange.start()
+        except Exception:
+            # A border: a fault of ours in one request must not cut the others of its connection, nor count as a
+            # running request for ever.
+            exchange.cancel()
+            if exchange in self.running:  # it would have needed a task, and there is none that could end
+                self.exchange_ended(exchange)
+                raise
+            logger.exception("Error at the beginning of a request; it is given up")
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """The application's call has returned (its response may have been complete long before)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -14,6 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
+import h2.connection
+import h2.errors
+import h2.events
 import pytest
 
 from hypercorn.arbiter.channel import open_line
@@ -23,9 +27,12 @@ from hypercorn.config import Config
 from hypercorn.config.binds import parse_bind
 from hypercorn.config.sockets import Listener
 from hypercorn.config.supervision import Adopt, Draining, DrainReason
+from hypercorn.protocols.events import Request
+from hypercorn.workers.asgi_http import ASGIExchange
 from hypercorn.workers.asyncio_driver import AsyncioRuntime
 from hypercorn.workers.server import Server
 from hypercorn.workers.supervision import Counter
+from hypercorn.workers.wsgi import WSGIApplication
 
 Serve = Callable[..., Any]
 Message = dict[str, Any]
@@ -37,6 +44,12 @@ async def hello(scope: Message, receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
+
+
+def echo(environ: Message, start_response: Any) -> list[bytes]:
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [])
+    return [body]
 
 
 class Gate:
@@ -240,6 +253,76 @@ def test_other_server_names_get_404(serve: Serve) -> None:
     assert client.response()[0] == 404
     client.send(GET)
     assert client.response()[0] == 200
+
+
+class TestFaultsOfOurs:
+    """What is wrong in the server itself when a request begins, before there is a call that could end."""
+
+    @pytest.fixture(autouse=True)
+    def faults(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(begin: Callable[..., Any], request: Callable[..., Request]) -> Callable[..., Any]:
+            def failing(*args: Any) -> Any:
+                if request(*args).raw_path == b"/bad":
+                    raise LookupError("a fault of ours")
+                return begin(*args)
+
+            return failing
+
+        monkeypatch.setattr(WSGIApplication, "environ", fail(WSGIApplication.environ, lambda *args: args[2]))
+        monkeypatch.setattr(ASGIExchange, "start", fail(ASGIExchange.start, lambda *args: args[0].request))
+
+    @staticmethod
+    def is_forgotten(server: Any, caplog: pytest.LogCaptureFixture) -> bool:
+        """Nothing is left that a stop would wait for."""
+        server.close()
+        return (
+            server.error is None and "a fault of ours" in caplog.text and "did not finish" not in caplog.text
+        )
+
+    def test_other_streams_of_the_connection_go_on(
+        self, serve: Serve, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = serve(echo, graceful_timeout=3)
+        client = server.connect()
+        http2 = h2.connection.H2Connection()
+        http2.initiate_connection()
+        for stream_id, path in ((1, "/"), (3, "/bad")):
+            fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)]
+            http2.send_headers(stream_id, fields)
+        http2.send_data(3, b"lost", end_stream=True)
+        events: list[Any] = []
+
+        def wait(kind: type) -> Any:
+            while not any(isinstance(event, kind) for event in events):
+                client.send(http2.data_to_send())
+                data = client.sock.recv(65536)
+                assert data, "closed"
+                events.extend(http2.receive_data(data))
+            return next(event for event in events if isinstance(event, kind))
+
+        reset = wait(h2.events.StreamReset)
+        assert (reset.stream_id, reset.error_code) == (3, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        http2.send_data(1, b"served", end_stream=True)
+        assert wait(h2.events.DataReceived).data == b"served"
+        assert self.is_forgotten(server, caplog)
+
+    def test_it_is_answered_with_500(self, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+        server = serve(echo, graceful_timeout=3)
+        client = server.connect()
+        client.send(GET.replace(b"/ ", b"/bad "))
+        assert client.response()[0] == 500
+        assert client.rest() == b""
+        assert self.is_forgotten(server, caplog)
+
+    def test_where_no_task_can_be_made_the_connection_is_cut(
+        self, serve: Serve, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = serve(hello, graceful_timeout=3)
+        client = server.connect()
+        client.send(GET.replace(b"/ ", b"/bad "))
+        with contextlib.suppress(ConnectionResetError):
+            assert client.rest() == b""
+        assert self.is_forgotten(server, caplog)
 
 
 def test_max_requests_ends_an_unsupervised_server(serve: Serve) -> None:
