@@ -6,6 +6,7 @@ peer back. What a pipelining client sends behind the open exchange waits in the 
 
 from __future__ import annotations
 
+from ..common import PREFACE
 from ..engine import NEVER, Closing
 from ..events import Data, Fields, Request, StreamClosed, SwitchToHTTP2, Trailers
 from . import response, rules, upgrade
@@ -118,9 +119,9 @@ class ReceivingSide(ConnectionState):
         if self._partial.skipped or not self._may_be_http2():
             return False
         buffer = self._buffer
-        if not upgrade.PREFACE.startswith(buffer[: len(upgrade.PREFACE)]):
+        if not PREFACE.startswith(buffer[: len(PREFACE)]):
             return False
-        if len(buffer) >= len(upgrade.PREFACE):
+        if len(buffer) >= len(PREFACE):
             self.events.append(SwitchToHTTP2(None, b"", bytes(buffer)))
             self._leave()
         return True

@@ -1,7 +1,8 @@
 """What is refused, and with which status code: the rules that stand above both lanes of `request.py`.
 
 h11 is the reference parser. Where RFC 9110 and RFC 9112 are stricter than h11, or leave a choice that h11 leaves
-open as well, the rule is here and only here, or in `common.py` where HTTP/2 has it too. Nothing here knows about connections, buffers or time.
+open as well, the rule is here and only here, or in `common.py` where HTTP/2 has it too. Nothing here knows about
+connections, buffers or time.
 """
 
 from __future__ import annotations

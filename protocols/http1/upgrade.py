@@ -5,13 +5,10 @@ from __future__ import annotations
 import binascii
 import re
 
-from .. import common
+from ..common import PREFACE
 from ..events import Request
 from . import grammar
 from .rules import FieldFacts
-
-#: What a client with prior knowledge begins with.
-PREFACE = common.PREFACE
 
 #: The answer that accepts `Upgrade: h2c`.
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: h2c\r\n\r\n"
