@@ -153,6 +153,7 @@ class WebSocketTunnel:
         if (
             session.taken
             or session.unsent
+            or session.wants_turn
             or session.closing is not _OPEN
             or session.deadline != self.deadline
         ):
@@ -233,7 +234,11 @@ class WebSocketTunnel:
     def _pump(self, now: float) -> None:
         """Move what the session has ready to the stream, tell the engine what was read, obey its end."""
         session = self._session
-        if session is None or self.is_closed:
+        if session is None:
+            return
+        if self.is_closed:
+            if session.wants_turn:
+                self._ask_for_turn(session)  # what came before the end is still read
             return
         connection = self._connection
         engine = connection.engine
@@ -248,9 +253,28 @@ class WebSocketTunnel:
         if session.taken:
             engine.consume(stream_id, session.taken, now)
             session.taken = 0
+        if session.wants_turn:
+            self._ask_for_turn(session)
         self.deadline = session.deadline
         if session.closing is not _OPEN:
             self._end_stream(session, now)
+
+    def _ask_for_turn(self, session: WebSocketSession) -> None:
+        session.wants_turn = False
+        self._connection.runtime.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        session = self._session
+        assert session is not None  # it has asked for this
+        now = monotonic()
+        try:
+            session.next_turn(now)
+            self._pump(now)
+            if session.queue:
+                self._wake_receiver()
+            self._connection.settle(now)
+        except Exception:  # noqa: BLE001 - a border, as in `Transport.failed`
+            self._connection.failed()
 
     def _end_stream(self, session: WebSocketSession, now: float) -> None:
         """Do with the stream what the session says, once its last output is out."""
@@ -306,7 +330,7 @@ class WebSocketTunnel:
             session.receive_data(data, now)
         if end_stream:
             session.receive_eof(now)
-        if session.unsent or session.closing is not _OPEN:
+        if session.unsent or session.wants_turn or session.closing is not _OPEN:
             self._pump(now)
         elif session.taken:
             self._connection.engine.consume(self._stream_id, session.taken, now)
@@ -342,6 +366,7 @@ class WebSocketTunnel:
         else:
             self._session.connection_lost(now)
             self._over(now)
+            self._pump(now)
 
     def writable(self) -> None:
         """Output has drained."""

@@ -24,6 +24,9 @@ from .frames import RemoteProtocolError
 if TYPE_CHECKING:
     from .deflate import Inflater
 
+#: How many frames are read before others get their turn: each costs some ten microseconds, however short it is.
+FRAMES_PER_TURN = 64
+
 _NO_BITS = RsvBits(False, False, False)
 _RSV1 = RsvBits(True, False, False)
 
@@ -86,12 +89,17 @@ class _Rules(Extension):
 
 
 class ReferenceLane:
-    """Takes bytes and gives whole messages and control frames."""
+    """Takes bytes and gives whole messages and control frames.
+
+    Attributes:
+        frames_left: how many more frames may be read in this turn of the loop.
+    """
 
     def __init__(self, inflater: Inflater | None, max_message_size: int) -> None:
         self._frames = FrameDecoder(client=False, extensions=[_Rules(inflater, max_message_size)])
         self._messages = MessageDecoder()
         self._payload = bytearray()
+        self.frames_left = FRAMES_PER_TURN
 
     @property
     def is_between_messages(self) -> bool:
@@ -115,13 +123,16 @@ class ReferenceLane:
         return rest
 
     def next_item(self) -> tuple[int, bytes] | str | bytes | None:
-        """The next message, or control frame as opcode and payload; None when more bytes are needed.
+        """The next message, or control frame as opcode and payload.
+
+        None: more bytes are needed, or no more frames may be read.
 
         Raises:
             RemoteProtocolError: the peer broke a rule; nothing may be fed after that.
         """
         try:
-            while (frame := self._frames.process_buffer()) is not None:
+            while self.frames_left and (frame := self._frames.process_buffer()) is not None:
+                self.frames_left -= 1
                 assert isinstance(frame.payload, (bytes, bytearray))  # raw until a MessageDecoder has seen it
                 payload = bytes(frame.payload)  # no copy but for wsproto 1.2
                 if frame.opcode.iscontrol():

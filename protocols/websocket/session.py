@@ -8,6 +8,9 @@ Memory is bounded in both directions. Reading stops while the application has a 
 while our own answers (pongs) are not taken; what stays unread is not counted in `taken`, so that the peer's
 window closes. A message is bounded by its limit before it is decompressed.
 
+So is the work of one turn of the loop. wsproto takes ten microseconds for each frame, and a frame may be of seven
+bytes: it reads some, and what is behind them waits until others have had their turn (`wants_turn`).
+
 An end waits its turn. A Close frame, or a frame that breaks a rule, comes behind the messages that were received
 before it: it is answered once the application has had those, so that its replies still go out, or after
 `_GRACE` seconds.
@@ -26,7 +29,7 @@ from . import frames
 from .deflate import Deflater, Inflater
 from .frames import Close, RemoteProtocolError, unmask
 from .parts import FrameInParts
-from .reference import ReferenceLane
+from .reference import FRAMES_PER_TURN, ReferenceLane
 
 if TYPE_CHECKING:
     from .deflate import DeflateParameters
@@ -81,6 +84,8 @@ class WebSocketSession:
         queue: what `next_message` has ready: messages, and behind them the end. Only to be looked at.
         taken: bytes that were read since the caller last set it to 0; the peer may send as many more.
         unsent: the number of bytes that `data_to_send` would give.
+        wants_turn: what has been received costs much: `next_turn` is to be called once others have had their turn of
+            the loop, and reads on. The caller sets it to False when it has seen to that.
     """
 
     __slots__ = (
@@ -111,6 +116,7 @@ class WebSocketSession:
         "queue",
         "taken",
         "unsent",
+        "wants_turn",
     )
 
     def __init__(self, parameters: SessionParameters, deflate: DeflateParameters | None, now: float) -> None:
@@ -119,7 +125,7 @@ class WebSocketSession:
         self._deflater = Deflater(deflate) if deflate is not None else None
         self._input = b""
         self._position = 0
-        #: Reading has stopped with input left: the queue or the output is full.
+        #: Reading has stopped with input left: the queue or the output is full, or it was enough for one turn.
         self._is_stalled = False
         #: The frame whose beginning has been read.
         self._parts: FrameInParts | None = None
@@ -131,6 +137,7 @@ class WebSocketSession:
         self._output: list[bytes] = []
         self.unsent = 0
         self.taken = 0
+        self.wants_turn = False
         self.is_open = True
         self._eof = False
         self.ended: Close | None = None
@@ -275,6 +282,13 @@ class WebSocketSession:
         elif self._eof and not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
 
+    def next_turn(self, now: float) -> None:
+        """Others have had their turn of the loop: read on."""
+        assert self._reference is not None  # nothing else wants turns
+        self._reference.frames_left = FRAMES_PER_TURN
+        if self._is_stalled and self._is_reading:
+            self._read(now)
+
     def _is_full(self) -> bool:
         if not self._keeps_messages:
             return False
@@ -318,27 +332,36 @@ class WebSocketSession:
         """Let wsproto read. True: the fast lane can go on with what follows."""
         if (lane := self._reference) is None:
             lane = self._reference = ReferenceLane(self._inflater, self._parameters.max_message_size)
-        if rest := self._input[self._position :]:
-            lane.feed(rest)
-            self.taken += len(rest)
-            self._position = len(self._input)
-        while not self._is_full():
+        had_turn = lane.frames_left > 0
+        while lane.frames_left and not self._is_full():
             item = lane.next_item()
             if item is None:
-                self._uses_reference = not lane.is_at_rest
-                return False
+                if lane.frames_left and not self._feed(lane):
+                    self._uses_reference = not lane.is_at_rest
+                    return False
+                continue
             if isinstance(item, tuple):
                 self._take_control(item[0], item[1], now)
             else:
                 self._take_message(item)
             if not self._is_reading:
                 return False
-            if self._may_switch_back and lane.is_between_messages:
+            if self._may_switch_back and lane.frames_left and lane.is_between_messages:
                 self._switch_back(lane)
                 return True
         self._is_stalled = True
         self._may_switch_back = False
+        if had_turn and not lane.frames_left:
+            self.wants_turn = True
         return False
+
+    def _feed(self, lane: ReferenceLane) -> bool:
+        """Give it what there is; False: nothing. Only once it has used what it had, for that counts as read."""
+        rest = self._input[self._position :]
+        lane.feed(rest)
+        self.taken += len(rest)
+        self._position = len(self._input)
+        return bool(rest)
 
     def _switch_back(self, lane: ReferenceLane) -> None:
         """Once for each piece received: it costs a copy, and a peer could ask for many."""

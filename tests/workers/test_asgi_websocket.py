@@ -8,6 +8,8 @@ import sys
 import threading
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -100,6 +102,55 @@ def test_a_receive_that_is_given_up_loses_nothing(serve: Serve, loop_name: str) 
     for number in range(300):
         client.send(masked(0x81, b"%05d" % number))
         assert client.file.read(7) == b"\x81\x05%05d" % number
+
+
+def test_frames_that_cost_much_are_read_in_many_turns(serve: Serve) -> None:
+    """All of them come in one read, and the application never waits by itself."""
+    turns = 0
+    taken: list[int] = []
+    ended = threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(count)
+            while (message := await receive())["type"] == "websocket.receive":
+                assert message["text"] == "fragmented"
+                taken.append(turns)
+            tasks.cancel_scope.cancel()
+        ended.set()
+
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    client.send((masked(0x01, b"frag") + masked(0x80, b"mented")) * 1000 + masked(0x88, b"\x03\xe8"))
+    assert client.file.read(4) == b"\x88\x02\x03\xe8"
+    assert ended.wait(10)
+    assert len(taken) == 1000
+    assert taken[-1] - taken[0] >= 10
+
+
+def test_such_frames_before_the_connection_is_lost(serve: Serve) -> None:
+    app = Recorder()
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    client.send((masked(0x01, b"frag") + masked(0x80, b"mented")) * 1000 + masked(0x82, b"last"))
+    client.sock.shutdown(socket.SHUT_WR)
+    client.rest()
+    assert app.ended.wait(10)
+    assert [message.get("text") for message in app.messages] == ["fragmented"] * 1000 + [None] * 2
+    assert app.messages[-2]["bytes"] == b"last"
+    assert app.messages[-1]["code"] == 1006
 
 
 def test_large_messages_both_ways(serve: Serve) -> None:

@@ -11,7 +11,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection
 from wsproto.events import Message as WSMessage
 
-from .websocket_apps import Recorder, Serve, echo
+from .websocket_apps import Recorder, Serve, echo, masked
 
 
 class HTTP2WebSocket:
@@ -107,6 +107,20 @@ def test_large_messages(serve: Serve) -> None:
     for _ in range(3):
         client.send(WSMessage(data=message))
         assert client.receive() == message
+
+
+def test_a_message_in_many_small_fragments(serve: Serve) -> None:
+    """One read of the connection brings many pieces of the stream."""
+    client = HTTP2WebSocket(serve(echo).connect().sock)
+    for at in range(20):
+        for number in range(100):
+            piece = masked(0x01 if at == number == 0 else 0x00, b"%d" % (number % 10))
+            client.http2.send_data(client.stream_id, piece)
+        client.flush()
+    client.http2.send_data(client.stream_id, masked(0x80, b"end") + masked(0x81, b"more"))
+    client.flush()
+    assert client.receive() == "0123456789" * 200 + "end"
+    assert client.receive() == "more"
 
 
 def test_denial_and_close_before_accept(serve: Serve) -> None:

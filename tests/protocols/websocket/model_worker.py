@@ -106,6 +106,21 @@ class ModelWorker(TimedWorker):
             if self.is_http2:
                 self._writable()  # the stream's buffer is low again
 
+    @property
+    def wants_turn(self) -> bool:
+        return self._session is not None and self._session.wants_turn
+
+    def take_turn(self) -> None:
+        """Others have had their turn of the loop."""
+        session = self.session
+        session.wants_turn = False
+        session.next_turn(self.now)
+        self._pump()
+        if session.queue:
+            self._wake_receiver()
+        self._note_end()
+        self.flush()
+
     def block(self) -> None:
         self.is_blocked = True
 

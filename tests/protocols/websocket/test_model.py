@@ -165,6 +165,11 @@ class WellBehavedClient(NetworkMachine):
     def flush(self) -> None:
         self.worker.flush()
 
+    @precondition(lambda self: self.worker.wants_turn)
+    @rule()
+    def take_turn(self) -> None:
+        self.worker.take_turn()
+
     @precondition(lambda self: self.worker.has_begun)
     @rule(code=st.sampled_from([1001, 1012]), chance=rarely)
     def drain(self, code: int, chance: bool) -> None:
@@ -249,6 +254,8 @@ class WellBehavedClient(NetworkMachine):
             worker.unblock()
         for _ in range(10000):
             worker.flush()
+            while worker.wants_turn:
+                worker.take_turn()
             before = (len(client.output), len(worker.output), len(worker.received), worker.told)
             if worker.output:
                 self.deliver_to_client(200000)

@@ -37,8 +37,12 @@ def received(ws: WebSocketSession, data: bytes, cut: int = 0) -> list[str | byte
 
 def drained(ws: WebSocketSession) -> list[str | bytes | Close]:
     messages = []
-    while (message := ws.next_message(0.0)) is not None:
-        messages.append(message)
+    while (message := ws.next_message(0.0)) is not None or ws.wants_turn:
+        if message is not None:
+            messages.append(message)
+        elif ws.wants_turn:
+            ws.wants_turn = False
+            ws.next_turn(0.0)
     return messages
 
 
