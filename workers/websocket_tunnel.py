@@ -216,7 +216,7 @@ class WebSocketTunnel:
 
     async def _wait_writable(self) -> None:
         connection = self._connection
-        while not self.is_closed:
+        while not (self.is_closed or self.is_refused):
             held = self._session is not None and self._session.unsent
             if not held and not connection.is_blocked and connection.engine.can_send(self._stream_id):
                 return

@@ -387,3 +387,34 @@ def test_messages_that_came_while_the_client_did_not_read(serve: Serve) -> None:
     assert client.file.read(4) == b"\x88\x02\x03\xe8"
     assert ended.is_set()
     assert received == ["one", "two"]
+
+
+def test_a_denial_that_ends_while_another_task_waits_to_send(serve: Serve) -> None:
+    is_full, ended = threading.Event(), threading.Event()
+    errors: list[OSError] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await send({"type": "websocket.http.response.start", "status": 403})
+
+        async def write() -> None:
+            body = bytes(20_000_000)
+            try:
+                await send({"type": "websocket.http.response.body", "body": body, "more_body": True})
+            except OSError as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            while not is_full.is_set():
+                await pause()
+            await send({"type": "websocket.http.response.body", "body": b"end"})
+        ended.set()
+
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    wait_until_full(client.sock)
+    is_full.set()
+    assert ended.wait(10)
+    assert len(errors) == 1
+    assert client.response()[2] == bytes(20_000_000) + b"end"
