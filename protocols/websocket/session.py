@@ -12,8 +12,8 @@ So is the work of one turn of the loop. wsproto takes ten microseconds for each 
 bytes: it reads some, and what is behind them waits until others have had their turn (`wants_turn`).
 
 An end waits its turn. A Close frame, or a frame that breaks a rule, comes behind the messages that were received
-before it: it is answered once the application has had those, so that its replies still go out, or after
-`_GRACE` seconds.
+before it: it is answered once the application has had those and asks for more, so that its replies still go out, or
+after `_GRACE` seconds. RFC 6455 §5.5.1 lets an endpoint wait so.
 
 It refuses to do: the opening handshake, fragmenting what it sends, and anything with the stream it runs on.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _QUEUE_HIGH_WATER = 65536
 #: Output that nobody takes stops the reading above so many bytes.
 _OUTPUT_HIGH_WATER = 65536
-#: How long the end may wait for an application that does not take what came before it, in seconds.
+#: How long the end may wait for an application that does not ask for it, in seconds.
 _GRACE = 2.0
 #: Shorter messages are sent as they are: there is next to nothing to gain.
 _MIN_COMPRESSED = 128
@@ -273,7 +273,7 @@ class WebSocketSession:
             while (self._uses_reference or self._read_fast(now)) and self._read_by_reference(now):
                 pass
         except RemoteProtocolError as error:
-            self._end_in_turn(error, self._is_handling, now)
+            self._end_in_turn(error, now)
         if not self._is_reading:
             self.taken += len(self._input) - self._position
             self._input = b""
@@ -415,17 +415,17 @@ class WebSocketSession:
 
     def _take_control(self, opcode: int, payload: bytes, now: float) -> None:
         if opcode == frames.CLOSE:
-            self._end_in_turn(frames.read_close(payload), False, now)
+            self._end_in_turn(frames.read_close(payload), now)
         elif opcode == frames.PING and self.is_open:
             self.send_frame(frames.encode(_PONG, payload))
 
     # ---- the end
 
-    def _end_in_turn(self, end: Close | RemoteProtocolError, is_awaited: bool, now: float) -> None:
-        """Carry out `end` when the application has had what came before it."""
+    def _end_in_turn(self, end: Close | RemoteProtocolError, now: float) -> None:
+        """Carry out `end` when the application has had what came before it, and asks for more."""
         self._is_reading = False
         self._pending_end = end
-        if self.is_open and (self.queue or is_awaited):
+        if self.is_open and (self.queue or self._is_handling):
             self.deadline = now + _GRACE  # and no ping before it: nothing that could answer is read
         else:
             self._carry_out_end(end, now)

@@ -54,6 +54,31 @@ def test_a_client_that_vanishes(serve: Serve) -> None:
     assert app.messages == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
 
 
+def test_a_reply_in_progress_goes_out_before_the_answer_to_a_close(serve: Serve) -> None:
+    has_received, has_closed = threading.Event(), threading.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            message = await receive()
+            has_received.set()
+            while not has_closed.is_set():
+                await pause()
+            await send({"type": "websocket.send", "text": message["text"]})
+            assert (await receive())["type"] == "websocket.disconnect"
+
+    client = serve(app).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    client.send(masked(0x81, b"request"))
+    assert has_received.wait(10)
+    client.send(masked(0x89, b"p") + masked(0x88, b"\x03\xe8"))
+    assert client.file.read(3) == b"\x8a\x01p"  # so the Close behind it has been read
+    has_closed.set()
+    assert client.rest() == b"\x81\x07request\x88\x02\x03\xe8"
+
+
 def test_sending_after_the_end_is_an_oserror(serve: Serve, ws_connect: Connect) -> None:
     async def receive_and_send(receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.disconnect"

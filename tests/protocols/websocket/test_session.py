@@ -387,17 +387,40 @@ def test_a_ping_that_is_due_does_not_cut_short_how_long_a_close_waits(frame: Mak
     assert ws.data_to_send(1.1) == b"\x81\x06answer\x88\x02\x03\xe8"
 
 
-def test_a_violation_waits_for_the_reply_in_progress(frame: MakeFrame) -> None:
-    ws = session()
-    ws.receive_data(frame(TEXT, b"question"), 0.0)
-    assert ws.next_message(0.0) == "question"
-    ws.receive_data(frame(0xF1, b"bad"), 0.0)
+@pytest.mark.parametrize(("end", "code"), [((CLOSE, b"\x03\xe8"), 1000), ((0xF1, b"bad"), 1002)])
+@pytest.mark.parametrize("queued", [1, 10])
+def test_an_end_waits_for_the_reply_in_progress(
+    frame: MakeFrame, end: tuple[int, bytes], code: int, queued: int
+) -> None:
+    ws = session(SessionParameters(max_queued_messages=queued))
+    for at in range(3):
+        ws.receive_data(frame(TEXT, b"question") + (b"" if at < 2 else frame(*end)), 0.0)
+    for _ in range(3):
+        assert ws.next_message(0.0) == "question"
     assert ws.is_open
     ws.send_message("answer")
     close = ws.next_message(0.0)
     assert isinstance(close, Close)
-    assert close.code == 1002
+    assert close.code == code
     assert ws.data_to_send(0.0).startswith(b"\x81\x06answer\x88")
+
+
+@pytest.mark.parametrize("has_asked", [False, True])
+def test_a_close_does_not_wait_for_an_application_that_awaits_it_or_never_does(
+    frame: MakeFrame, has_asked: bool
+) -> None:
+    ws = session()
+    ws.receive_data(frame(TEXT, b"question"), 0.0)
+    assert ws.next_message(0.0) == "question"
+    if has_asked:
+        assert ws.next_message(0.0) is None
+    ws.receive_data(frame(CLOSE, b"\x03\xe8"), 1.0)
+    assert ws.is_open is not has_asked
+    if not has_asked:
+        assert 1.0 < ws.deadline <= 5.0
+        ws.handle_deadline(ws.deadline)
+    assert ws.data_to_send(5.0) == b"\x88\x02\x03\xe8"
+    assert drained(ws) == [Close(1000, "")]
 
 
 def test_an_end_that_waits_is_carried_out_at_the_end_of_the_stream(frame: MakeFrame) -> None:
