@@ -378,12 +378,9 @@ class WebSocketTunnel:
         session = self._session
         if session is None:
             return
-        if session.unsent and not session.is_open and self._connection.is_blocked:
-            # Its Close is behind what the socket does not take yet, and that has a timeout of its own.
-            session.restart_close_timeout(now)
-            self.deadline = session.deadline
-            return
-        session.handle_deadline(now)
+        connection = self._connection
+        is_held = connection.is_blocked or not connection.engine.can_send(self._stream_id)
+        session.handle_deadline(now, is_held=is_held)
         self._pump(now)
         self._wake_receiver()
 

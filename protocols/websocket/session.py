@@ -490,13 +490,18 @@ class WebSocketSession:
         elif self._is_stalled:
             self._read(now)  # the peer's answer may be behind what was not read
 
-    def restart_close_timeout(self, now: float) -> None:
-        """The peer could not have our Close yet, for the stream has not taken it: its time begins again."""
-        self.deadline = now + self._parameters.close_timeout
+    def handle_deadline(self, now: float, *, is_held: bool = False) -> None:
+        """`deadline` has passed: ping, or give up on a peer that does not answer.
 
-    def handle_deadline(self, now: float) -> None:
-        """`deadline` has passed: ping, or give up on a peer that does not answer."""
+        Args:
+            now: the present time.
+            is_held: the stream does not take what it was given. That stands before any ping and our Close, or they are in
+                it; a peer that takes none of it is the stream's to cut.
+        """
         if self.closing is not Closing.OPEN or not self.is_open:
+            if is_held and self._output:
+                self.deadline = now + self._parameters.close_timeout
+                return
             # What is on its way already, the Close with it, is left to arrive: the peer may only be a slow reader.
             closing = Closing.ABORT if self._output else Closing.AFTER_FLUSH
             self._end(closing, Close(frames.ABNORMAL, "the peer did not close in time"), now)
@@ -505,7 +510,10 @@ class WebSocketSession:
         if (end := self._pending_end) is not None:
             self._carry_out_end(end, now)
             return
-        if self._pong_deadline <= now:
+        if is_held:
+            self._pong_deadline = NEVER
+            self._ping_at = now + (self._parameters.ping_interval or NEVER)
+        elif self._pong_deadline <= now:
             self._pong_deadline = NEVER
             if not self._heard and not self._is_stalled:
                 self._fail(1011, "keep-alive ping timed out", now)

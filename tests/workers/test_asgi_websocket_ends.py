@@ -276,6 +276,32 @@ def test_a_stop_does_not_cut_what_a_slow_client_is_being_sent(serve: Serve, monk
     assert client.rest() == b"\x88\x02\x03\xe9"
 
 
+def test_a_ping_is_not_missed_while_a_slow_client_is_being_sent_a_message(serve: Serve) -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        assert scope["type"] == "websocket"
+        await receive()
+        await send({"type": "websocket.accept"})
+        if scope["path"] == "/slow":
+            await send({"type": "websocket.send", "bytes": bytes(20_000_000)})
+            await send({"type": "websocket.send", "text": "more"})
+        await receive()
+
+    server = serve(app, websocket_ping_interval=0.1, websocket_ping_timeout=0.2)
+    slow, silent = server.connect(), server.connect()
+    slow.send(HANDSHAKE.replace(b"/path%20x", b"/slow") + b"\r\n")
+    slow.head()
+    wait_until_full(slow.sock)
+    # Another has been given up by now that came later.
+    silent.send(HANDSHAKE + b"\r\n")
+    silent.head()
+    assert silent.rest()[:6] == b"\x89\x00\x88\x1b\x03\xf3"
+    assert slow.file.read(10) == b"\x82\x7f" + (20_000_000).to_bytes(8)
+    assert len(slow.file.read(20_000_000)) == 20_000_000
+    while (head := slow.file.read(2)) == b"\x89\x00":
+        pass
+    assert head + slow.file.read(4) == b"\x81\x04more"
+
+
 def test_an_application_that_sends_and_sends_leaves_others_their_turn(serve: Serve) -> None:
     """Its client takes all of it, so that nothing ever holds it up."""
     many, sent = 1_000_000, 0

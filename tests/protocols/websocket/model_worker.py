@@ -195,20 +195,19 @@ class ModelWorker(TimedWorker):
         self.flush()
 
     def _act_on_deadline(self, session: WebSocketSession) -> None:
-        if session.unsent and not session.is_open and self._is_socket_full:
-            session.restart_close_timeout(self.now)
-            return
-        self.was_overdue = True
+        is_held = self._is_socket_full or not self.can_send()
+        if not (is_held and session.unsent and not session.is_open):
+            self.was_overdue = True
         is_due = session._pending_end is None and session.ended is None
         was_open = session.is_open
         was_stalled = session._is_stalled
-        session.handle_deadline(self.now)
+        session.handle_deadline(self.now, is_held=is_held)
         if session.closing is not Closing.OPEN and is_due:
             self.is_overdue = True
             timeout = self.parameters.ping_timeout if was_open else self.parameters.close_timeout
             assert timeout is not None
             assert self.now - (self.heard_at if was_open else self.closed_at) >= timeout
-            assert not (was_open and was_stalled)
+            assert not (was_open and (was_stalled or is_held))
         self._pump()
         self._wake_receiver()
         self._note_end()

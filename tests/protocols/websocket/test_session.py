@@ -1,4 +1,4 @@
-"""The session: both lanes against wsproto, limits, ends, deadlines and back-pressure."""
+"""The session: both lanes against wsproto, limits, ends and back-pressure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Message, Ping
 
-from hypercorn.protocols.engine import NEVER, Closing, LocalProtocolError
+from hypercorn.protocols.engine import Closing, LocalProtocolError
 from hypercorn.protocols.websocket import Close, SessionParameters, WebSocketSession
 from hypercorn.protocols.websocket.deflate import DeflateParameters, Deflater
 
@@ -530,73 +530,6 @@ def test_a_violation_instead_of_an_answer(frame: MakeFrame) -> None:
     assert [type(message) for message in received(ws, frame(0xF1))] == [Close]
     assert ws.data_to_send(0.0) == b""
     assert ws.closing is Closing.AFTER_FLUSH
-
-
-# ---- deadlines
-
-PINGING = SessionParameters(ping_interval=10.0, ping_timeout=4.0)
-
-
-def test_pings_and_any_sign_of_life(frame: MakeFrame) -> None:
-    ws = session(PINGING)
-    assert ws.deadline == 10.0
-    ws.handle_deadline(10.0)
-    assert ws.data_to_send(10.0) == b"\x89\x00"
-    assert ws.deadline == 14.0
-    ws.receive_data(frame(PONG)[:3], 13.0)
-    ws.handle_deadline(14.0)
-    assert ws.is_open
-    assert ws.deadline == 20.0
-
-
-def test_a_peer_that_is_gone() -> None:
-    ws = session(PINGING)
-    ws.handle_deadline(10.0)
-    ws.data_to_send(10.0)
-    ws.handle_deadline(14.0)
-    assert drained(ws) == [Close(1011, "keep-alive ping timed out")]
-    assert ws.closing is Closing.AFTER_FLUSH
-    assert ws.deadline < NEVER
-    ws.handle_deadline(ws.deadline)
-    assert ws.closing is Closing.ABORT
-
-
-def test_pings_without_a_timeout_are_not_heaped() -> None:
-    ws = session(SessionParameters(ping_interval=10.0, ping_timeout=None))
-    for now in (10.0, 20.0, 30.0):
-        assert ws.deadline == now
-        ws.handle_deadline(now)
-    assert ws.is_open
-    assert ws.data_to_send(30.0) == b"\x89\x00"
-
-
-def test_pings_that_are_answered_keep_their_interval(frame: MakeFrame) -> None:
-    ws = session(SessionParameters(ping_interval=2.0, ping_timeout=20.0))
-    for now in (2.0, 4.0, 6.0):
-        assert ws.deadline == now
-        ws.handle_deadline(now)
-        assert ws.data_to_send(now) == b"\x89\x00"
-        ws.receive_data(frame(PONG), now)
-    for now in (8.0, 10.0, 26.0):
-        assert ws.is_open
-        ws.handle_deadline(now)
-        assert ws.data_to_send(now) == (b"\x89\x00" if now == 8.0 else b"")
-    ws.handle_deadline(28.0)
-    assert drained(ws) == [Close(1011, "keep-alive ping timed out")]
-
-
-def test_no_pings() -> None:
-    assert session().deadline == NEVER
-
-
-def test_back_pressure_is_no_silence(frame: MakeFrame) -> None:
-    """A pong may be behind what the application has not taken."""
-    parameters = SessionParameters(ping_interval=10.0, ping_timeout=4.0, max_queued_messages=1)
-    ws = session(parameters)
-    ws.receive_data(frame(TEXT, b"a") * 3 + frame(PONG), 1.0)
-    ws.handle_deadline(10.0)
-    ws.handle_deadline(14.0)
-    assert ws.is_open
 
 
 # ---- back-pressure
