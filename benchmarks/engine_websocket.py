@@ -33,7 +33,7 @@ def ours(deflate: bool) -> Server:
         session.receive_data(data, 0.0)
         while (message := session.next_message(0.0)) is not None:
             assert isinstance(message, (str, bytes))
-            session.send_message(message)
+            session.send_frame(*session.encode(message))
         return session.data_to_send(0.0)
 
     return echo

@@ -534,15 +534,6 @@ class WebSocketSession:
 
     # ---- to the peer
 
-    def send_message(self, message: str | bytes) -> None:
-        """Send a text or binary message. On a session that is not open the call does nothing.
-
-        Raises:
-            LocalProtocolError: the text has lone surrogates.
-        """
-        if self.is_open:
-            self.send_frame(*self.encode(message))
-
     def encode(self, message: str | bytes) -> tuple[bytes, bytes]:
         """The frame of a text or binary message, which must be the next to be sent: compression depends on it.
 
