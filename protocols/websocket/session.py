@@ -94,9 +94,9 @@ class WebSocketSession:
         "_heard",
         "_inflater",
         "_input",
-        "_is_handling",
         "_is_reading",
         "_is_stalled",
+        "_is_unanswered",
         "_keeps_messages",
         "_may_switch_back",
         "_output",
@@ -145,8 +145,8 @@ class WebSocketSession:
         self._is_reading = True
         #: And is for the application.
         self._keeps_messages = True
-        #: The application has had a message, and has not asked for the next one yet.
-        self._is_handling = False
+        #: The application has had a message, and has neither sent one nor asked for the next since.
+        self._is_unanswered = False
         #: The peer's Close frame, or our failure as `RemoteProtocolError`, that waits for its turn.
         self._pending_end: Close | RemoteProtocolError | None = None
         self._heard = True
@@ -249,7 +249,7 @@ class WebSocketSession:
         """The next message; or, once and last of all, how the WebSocket has ended; None when neither is there."""
         queue = self.queue
         if not queue:
-            self._is_handling = False
+            self._is_unanswered = False
             if (end := self._pending_end) is not None:
                 self._carry_out_end(end, now)
             elif self._is_stalled:
@@ -258,9 +258,9 @@ class WebSocketSession:
                 return None
         message = queue.popleft()
         if type(message) is Close:
-            self._is_handling = False
+            self._is_unanswered = False
         else:
-            self._is_handling = True
+            self._is_unanswered = True
             self._queued_bytes -= len(message)
             if self._is_stalled and not queue:
                 self._read(now)
@@ -425,7 +425,7 @@ class WebSocketSession:
         """Carry out `end` when the application has had what came before it, and asks for more."""
         self._is_reading = False
         self._pending_end = end
-        if self.is_open and (self.queue or self._is_handling):
+        if self.is_open and (self.queue or self._is_unanswered):
             self.deadline = now + _GRACE  # and no ping before it: nothing that could answer is read
         else:
             self._carry_out_end(end, now)
@@ -542,6 +542,7 @@ class WebSocketSession:
         Raises:
             LocalProtocolError: the text has lone surrogates.
         """
+        self._is_unanswered = False
         if isinstance(message, str):
             first, payload = _TEXT, _as_utf8(message)
         else:
