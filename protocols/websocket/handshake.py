@@ -49,11 +49,13 @@ class Handshake:
     """A handshake that may be accepted.
 
     Attributes:
-        key: Sec-WebSocket-Key as sent; None over HTTP/2, which needs none (RFC 8441 §5).
+        status: of the response that accepts it.
+        key: Sec-WebSocket-Key as sent. HTTP/2 needs none (RFC 8441 §5), but undici 7 sends one and wants its answer.
         subprotocols: what the client offers, in its order of preference.
         offers: the extensions that the client offers, with their parameters.
     """
 
+    status: int
     key: bytes | None
     subprotocols: tuple[str, ...]
     offers: tuple[tuple[str, list[Parameter]], ...]
@@ -91,17 +93,15 @@ def read_handshake(request: Request) -> Handshake | Refusal:
         return Refusal(400 if is_http2 else 426, fields, "the version of WebSocket is not 13")
     if b"host" not in values:
         return _refuse(is_http2, "no authority")
-    key = None
-    if not is_http2:
-        keys = values.get(b"sec-websocket-key", [])
-        if len(keys) != 1 or not _is_key(keys[0]):
-            return _refuse(is_http2, "Sec-WebSocket-Key is not 16 bytes in base64")
-        key = keys[0]
+    keys = values.get(b"sec-websocket-key", [])
+    key = keys[0] if len(keys) == 1 and _is_key(keys[0]) else None
+    if key is None and not is_http2:
+        return _refuse(is_http2, "Sec-WebSocket-Key is not 16 bytes in base64")
     subprotocols = _members(values.get(b"sec-websocket-protocol", []))
     offers = _read_extensions(b", ".join(values.get(b"sec-websocket-extensions", [])).decode("latin-1"))
     if offers is None:
         return _refuse(is_http2, "Sec-WebSocket-Extensions is malformed")
-    return Handshake(key, subprotocols, offers)
+    return Handshake(200 if is_http2 else 101, key, subprotocols, offers)
 
 
 def _refuse(is_http2: bool, reason: str) -> Refusal:
@@ -172,4 +172,4 @@ def accept(
         if name.lower() in _RESERVED or name.startswith(b":"):
             raise LocalProtocolError(f"{name!r} is not the application's to set in an accepted handshake")
         head.append((bytes(name), bytes(value)))
-    return Accepted(200 if handshake.key is None else 101, head, agreed[0] if agreed else None)
+    return Accepted(handshake.status, head, agreed[0] if agreed else None)

@@ -435,7 +435,7 @@ class WebSocketSession:
             self._fail(end.code, end.reason, now)
             return
         if self.is_open:
-            self.send_frame(frames.encode_close(end.code, ""))
+            self.send_frame(frames.encode_close(end.code, end.reason))
         self._end(Closing.AFTER_FLUSH, end, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
@@ -462,7 +462,7 @@ class WebSocketSession:
     def close(self, code: int, reason: str, now: float, *, tell: bool = False) -> None:
         """Begin the closing handshake; received messages are dropped from here on.
 
-        Does nothing when the session is not open.
+        Does nothing when the session is not open: frameworks answer the end with the code that they were told.
 
         Args:
             code: the code to send; 1005 sends none.
@@ -473,10 +473,10 @@ class WebSocketSession:
         Raises:
             LocalProtocolError: the code must not be sent, or the reason is not valid Unicode.
         """
-        if code != frames.NO_CODE and not frames.may_be_sent(code):
-            raise LocalProtocolError(f"{code} is not a code that a Close frame may carry")
         if not self.is_open:
             return
+        if code != frames.NO_CODE and not frames.may_be_sent(code):
+            raise LocalProtocolError(f"{code} is not a code that a Close frame may carry")
         try:
             self.send_frame(frames.encode_close(code, reason))
         except UnicodeEncodeError:

@@ -42,6 +42,16 @@ def test_http2_needs_no_key_and_is_accepted_with_200() -> None:
     assert (accepted.status, accepted.fields) == (200, [])
 
 
+def test_a_key_over_http2_is_answered_all_the_same() -> None:
+    asked = read_handshake(request(FIELDS, "2"))
+    assert isinstance(asked, Handshake)
+    accepted = accept(asked, None, [], per_message_deflate=True)
+    assert (accepted.status, accepted.fields) == (
+        200,
+        [(b"sec-websocket-accept", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")],
+    )
+
+
 def test_raw_names_are_understood() -> None:
     fields = [(b"Host", b"x"), (b"Sec-WebSocket-Version", b"13"), (b"Sec-WebSocket-Key", KEY)]
     assert isinstance(read_handshake(request(fields)), Handshake)

@@ -343,7 +343,7 @@ def test_compressed_text_that_is_not_text(frame: MakeFrame) -> None:
 def test_the_clients_code_and_reason(frame: MakeFrame) -> None:
     ws = session()
     assert received(ws, frame(CLOSE, b"\x0f\xa1bye")) == [Close(4001, "bye")]
-    assert ws.data_to_send(0.0) == b"\x88\x02\x0f\xa1"
+    assert ws.data_to_send(0.0) == b"\x88\x05\x0f\xa1bye"
     assert ws.closing is Closing.AFTER_FLUSH
     assert not ws.is_open
     ws.receive_data(b"ignored", 0.0)
@@ -407,6 +407,26 @@ def test_an_end_waits_for_the_reply_in_progress(
     assert isinstance(close, Close)
     assert close.code == code
     assert ws.data_to_send(0.0).startswith(b"\x81\x06answer\x88")
+
+
+def test_a_close_does_not_wait_for_more_of_a_reply_that_has_begun(frame: MakeFrame) -> None:
+    """Who closes in the middle of it does not want the rest."""
+    ws = session()
+    ws.receive_data(frame(TEXT, b"subscribe"), 0.0)
+    assert ws.next_message(0.0) == "subscribe"
+    ws.send_frame(*ws.encode("news"))
+    ws.receive_data(frame(CLOSE, b"\x03\xe8enough"), 0.0)
+    assert not ws.is_open
+    assert ws.data_to_send(0.0) == b"\x81\x04news\x88\x08\x03\xe8enough"
+
+
+def test_the_end_that_was_told_may_be_sent_back(frame: MakeFrame) -> None:
+    """Frameworks do so, and nothing is open any more: not even a code that must not be sent is a mistake."""
+    ws = session()
+    ws.receive_eof(0.0)
+    assert drained(ws) == [Close(1006, "")]
+    ws.close(1006, "", 0.0)
+    assert ws.data_to_send(0.0) == b""
 
 
 @pytest.mark.parametrize("has_asked", [False, True])
