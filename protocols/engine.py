@@ -218,10 +218,10 @@ class MultiplexedEngine(Engine, Protocol):
         """
         ...
 
-    def exchange_ended(self, stream_id: int) -> None:
+    def exchange_ended(self, stream_id: int, now: float) -> None:
         """The application's call is over, and nothing of the exchange is running any more.
 
-        Until then a stream that its peer has reset counts as open, so that resets do not let a peer start
-        more work than it may (CVE-2023-44487).
+        Until then that of a stream that its peer has reset counts, so that resets do not let a peer start more work than
+        it may (CVE-2023-44487). A request that has waited for this may follow in `events`.
         """
         ...

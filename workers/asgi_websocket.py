@@ -99,7 +99,10 @@ class WebSocketExchange(WebSocketTunnel):
             # Also when cancelled: the peer must learn that nobody is there any more.
             self._leave(self._drain_code or INTERNAL_ERROR)
             if self.request.http_version == "2":
-                cast("MultiplexedEngine", self._connection.engine).exchange_ended(self._stream_id)
+                engine = cast("MultiplexedEngine", self._connection.engine)
+                engine.exchange_ended(self._stream_id, monotonic())
+                if engine.events:  # a request that has waited for this
+                    self._connection.flush_soon()
             server.exchange_ended(self)
 
     def _scope(self, handshake: Handshake) -> Message:

@@ -213,7 +213,9 @@ class HTTPExchange:
             )
             self._cut()
         if self._multiplexed is not None:
-            self._multiplexed.exchange_ended(self._stream_id)
+            self._multiplexed.exchange_ended(self._stream_id, monotonic())
+            if self._multiplexed.events:  # a request that has waited for this
+                self._connection.flush_soon()
 
     def _over(self) -> None:
         self.is_closed = True

@@ -48,13 +48,7 @@ Dependency = tuple[int, int, bool]
 class ControlFrames(SendingSide):
     """The third layer."""
 
-    __slots__ = (
-        "_early_priorities",
-        "_expected_frame",
-        "_has_no_tree",
-        "_is_acknowledged",
-        "_largest_window",
-    )
+    __slots__ = ("_early_priorities", "_expected_frame", "_has_no_tree", "_largest_window")
 
     def __init__(
         self, parameters: HTTP2Parameters, defaults: DefaultFields, now: float, secure: bool
@@ -66,8 +60,6 @@ class ControlFrames(SendingSide):
         self._has_no_tree: int = 0
         #: PRIORITY_UPDATEs of streams that have not begun.
         self._early_priorities: dict[int, tuple[int, bool]] = {}
-        #: Until the peer has acknowledged our settings it may send as if it did not know them.
-        self._is_acknowledged = False
         self._largest_window = max(DEFAULT_WINDOW, parameters.initial_stream_window_size)
 
     def _check_not_idle(self, stream_id: int) -> None:

@@ -213,6 +213,8 @@ class HTTP2Engine(ReceivingSide):
                 self._reset_stalled(now)
             if self._leftover_deadline <= now:
                 self._stop_leftovers(now)
+            if self._waiting_deadline <= now:
+                self._look_at_abandoned()
             self._update_deadline()
 
     def _read_overdue(self) -> None:
@@ -220,6 +222,7 @@ class HTTP2Engine(ReceivingSide):
         if self._receive_window > 0 and any(
             not stream.is_remote_closed and not stream.is_tunnel and stream.receive_window > 0
             for stream in self._streams.values()
+            if stream.id not in self._waiting
         ):
             self._fail(NO_ERROR, "nothing received for too long")
         else:

@@ -15,8 +15,9 @@ class HTTP2Parameters:
     twice `max_header_list_size`, and one incoming frame.
 
     Attributes:
-        max_concurrent_streams: requests that may be open at once. One that the peer has reset still counts
-            until its exchange is over (`HTTP2Engine.exchange_ended`).
+        max_concurrent_streams: requests that may be open at once; and applications that may run. That of a request
+            which the peer has reset runs until its exchange is over (`HTTP2Engine.exchange_ended`): until then another
+            request may have to wait.
         max_header_list_size: bound of one field section, counted as RFC 9113 §6.5.2 does (32 bytes extra
             for each field). A larger one is answered with 431; one whose encoded form is more than twice as
             large ends the connection.

@@ -238,20 +238,12 @@ class ReceivingSide(ControlFrames):
         held = stream.held
         if stream.unread <= (len(held.data) if held is not None else 0):
             stream.handed_over = 0
-            if held is not None:
+            if held is not None and stream_id not in self._waiting:
                 self._hand_over(stream, held)
         if not stream.is_remote_closed:
             self._top_up_stream(stream)
         self._top_up()
         self._restart_read_timeout()
-
-    def _hand_over(self, stream: Stream, held: HeldInput) -> None:
-        stream.held = None
-        if held.data or held.end_stream:
-            stream.handed_over = 1
-            self.events.append(Data(stream.id, bytes(held.data), held.end_stream))
-        if held.trailers is not None:
-            self.events.append(Trailers(stream.id, held.trailers))
 
     # ---- HEADERS and CONTINUATION
 
@@ -310,7 +302,10 @@ class ReceivingSide(ControlFrames):
             raise StreamFault(stream_id, PROTOCOL_ERROR, "stream that depends on itself")
         if head is None:
             self._answer(stream_id, 431, "header fields too large", None, end_stream)
-        elif self._running() >= self._parameters.max_concurrent_streams or self._drain_limit is not None:
+        elif (
+            len(self._streams) - self._pushes >= self._parameters.max_concurrent_streams
+            or self._drain_limit is not None
+        ):
             raise StreamFault(stream_id, REFUSED_STREAM, "too many streams, or draining")
         elif end_stream and head.content_length:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
@@ -340,19 +335,21 @@ class ReceivingSide(ControlFrames):
             scheduler.use_urgency()
             stream.urgency, stream.incremental = priority
         self._controls.earn(_EARNED_BY_REQUEST)
-        self.events.append(
-            Request(
-                stream_id,
-                "2",
-                head.method,
-                head.raw_path,
-                head.query,
-                head.fields.copy(),
-                end_stream,
-                head.expects_continue and not end_stream,
-                "websocket" if head.protocol is not None else None,
-            )
+        request = Request(
+            stream_id,
+            "2",
+            head.method,
+            head.raw_path,
+            head.query,
+            head.fields.copy(),
+            end_stream,
+            head.expects_continue and not end_stream,
+            "websocket" if head.protocol is not None else None,
         )
+        if self._abandoned:
+            self._let_wait(stream, request)
+        else:
+            self.events.append(request)
         self._requests += 1
         limit = self._parameters.keep_alive_max_requests
         if self._requests == limit or self._requests == 2 * limit:

@@ -135,7 +135,7 @@ class SendingSide(ConnectionState):
         stream = self._streams.get(stream_id)
         if stream is None:
             if end_stream:
-                self._abandoned.pop(stream_id, None)
+                self._application_ended(stream_id)
             return
         if stream.is_ended or not stream.has_head:
             raise LocalProtocolError("Response data before the head or after the end")
@@ -193,7 +193,7 @@ class SendingSide(ConnectionState):
         self._now = now
         stream = self._streams.get(stream_id)
         if stream is None:
-            self._abandoned.pop(stream_id, None)
+            self._application_ended(stream_id)
             return
         if stream.is_ended or not stream.has_head:
             raise LocalProtocolError("Trailers before the head or after the end")
@@ -210,15 +210,17 @@ class SendingSide(ConnectionState):
     def reset_stream(self, stream_id: int, now: float) -> bool:
         """The application failed: RST_STREAM with INTERNAL_ERROR. False: never a 500."""
         self._now = now
-        self._abandoned.pop(stream_id, None)
+        self._application_ended(stream_id)
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._abort_stream(stream, INTERNAL_ERROR)
         return False
 
-    def exchange_ended(self, stream_id: int) -> None:
+    def exchange_ended(self, stream_id: int, now: float) -> None:
         """See `MultiplexedEngine`."""
-        self._abandoned.pop(stream_id, None)
+        self._now = now
+        if self._abandoned:
+            self._application_ended(stream_id)
         if (stream := self._streams.get(stream_id)) is not None:
             stream.is_running = False
 

@@ -7,14 +7,14 @@ control, receiving, engine. They are one object, because every step of one direc
 from __future__ import annotations
 
 from ..engine import NEVER, Closing, DefaultFields
-from ..events import Event, StreamClosed
+from ..events import Data, Event, Request, StreamClosed, Trailers
 from .allowance import Allowance
-from .errors import ENHANCE_YOUR_CALM, NO_ERROR, ConnectionFault, StreamFault
+from .errors import ENHANCE_YOUR_CALM, NO_ERROR, REFUSED_STREAM, ConnectionFault, StreamFault
 from .field_encoder import FieldEncoder
 from .frames import DEFAULT_FRAME_SIZE, DEFAULT_WINDOW, goaway, rst_stream, window_update
 from .parameters import HTTP2Parameters
 from .priorities import Scheduler
-from .streams import Stream
+from .streams import HeldInput, Stream
 
 #: How many streams that we have reset are remembered, so that what was on its way is not held against the peer.
 _REMEMBERED_RESETS = 1000
@@ -41,6 +41,7 @@ class ConnectionState:
         "_full_window",
         "_has_greeted",
         "_idle_deadline",
+        "_is_acknowledged",
         "_is_over",
         "_is_writable",
         "_last_stream_id",
@@ -65,6 +66,8 @@ class ConnectionState:
         "_streams",
         "_unread",
         "_unsent",
+        "_waiting",
+        "_waiting_deadline",
         "apart",
         "closing",
         "deadline",
@@ -84,6 +87,8 @@ class ConnectionState:
         self._now = now
         #: The peer's settings have come, and with them the end of its preface.
         self._has_greeted = False
+        #: Until the peer has acknowledged our settings it may send as if it did not know them.
+        self._is_acknowledged = False
         self._is_over = False
         self._is_writable = True
         self._frames: list[bytes | memoryview] = []
@@ -98,7 +103,10 @@ class ConnectionState:
         #: The highest stream that will be served, once the final GOAWAY has said so.
         self._drain_limit: int | None = None
         self._peer_left = False
+        #: Streams that the peer has reset while their applications go on, and since when.
         self._abandoned: dict[int, float] = {}
+        #: Requests on open streams whose applications have to wait for those to end, in the order of their arrival.
+        self._waiting: dict[int, Request] = {}
         self._reset_by_us: dict[int, None] = {}
         self._encoder = FieldEncoder()
         self._scheduler = Scheduler(parameters.max_concurrent_streams)
@@ -119,6 +127,7 @@ class ConnectionState:
         self._drain_deadline = NEVER
         self._stall_deadline = NEVER
         self._leftover_deadline = NEVER
+        self._waiting_deadline = NEVER
 
     def _update_deadline(self) -> None:
         self.deadline = min(
@@ -129,6 +138,7 @@ class ConnectionState:
             self._drain_deadline,
             self._stall_deadline,
             self._leftover_deadline,
+            self._waiting_deadline,
         )
 
     # ---- how much a peer may do
@@ -141,21 +151,63 @@ class ConnectionState:
         if not self._resets.spend(self._now):
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams reset")
 
-    def _running(self) -> int:
-        """Requests of the peer that occupy the server: open, or reset with an application still at work."""
-        abandoned = self._abandoned
-        running = len(self._streams) - self._pushes
-        if not abandoned:
-            return running
-        if running + len(abandoned) >= self._parameters.max_concurrent_streams:
-            limit = self._now - _ABANDONED_SECONDS
-            for stream_id in [key for key, since in abandoned.items() if since < limit]:
-                del abandoned[stream_id]
-        return running + len(abandoned) - self._abandoned_pushes()
-
     def _abandoned_pushes(self) -> int:
         """Pushes that the peer has reset, with an application still at work: our work, but no requests of the peer."""
         return len([stream_id for stream_id in self._abandoned if not stream_id & 1])
+
+    # ---- requests that wait
+    #
+    # A stream that the peer has reset is closed, and it may open another in its place (RFC 9113 §5.1.2). The application
+    # may go on for a while all the same, so that this must not be a way to more of them (CVE-2023-44487): the request
+    # waits until one has ended. To refuse it would lose calls: clients whose calls have run into a deadline together
+    # send those that wait behind them in the same write.
+
+    def _has_room(self) -> bool:
+        """Whether one more application may run for requests of the peer: of open streams, or of those it has reset."""
+        open_ = len(self._streams) - self._pushes - len(self._waiting)
+        running = open_ + len(self._abandoned) - self._abandoned_pushes()
+        return running < self._parameters.max_concurrent_streams
+
+    def _let_wait(self, stream: Stream, request: Request) -> None:
+        """Give `request` out when there is room: now, if that is so."""
+        self._waiting[stream.id] = request
+        stream.held = HeldInput()
+        self._look_at_abandoned()
+
+    def _look_at_abandoned(self) -> None:
+        """Those that have never reported their end do not count for ever; look again when the next has had its time."""
+        abandoned, now = self._abandoned, self._now
+        for stream_id in [key for key, since in abandoned.items() if since + _ABANDONED_SECONDS <= now]:
+            del abandoned[stream_id]
+        self._give_out()
+        self._waiting_deadline = NEVER
+        if self._waiting:
+            self._waiting_deadline = min(abandoned.values()) + _ABANDONED_SECONDS
+        self._update_deadline()
+
+    def _give_out(self) -> None:
+        """Begin with the requests that wait, as far as there is room."""
+        waiting = self._waiting
+        while waiting and self._has_room():
+            stream_id = next(iter(waiting))
+            self.events.append(waiting.pop(stream_id))
+            stream = self._streams[stream_id]
+            if stream.held is not None:
+                self._hand_over(stream, stream.held)
+            self._restart_read_timeout()
+
+    def _hand_over(self, stream: Stream, held: HeldInput) -> None:
+        stream.held = None
+        if held.data or held.end_stream:
+            stream.handed_over = 1
+            self.events.append(Data(stream.id, bytes(held.data), held.end_stream))
+        if held.trailers is not None:
+            self.events.append(Trailers(stream.id, held.trailers))
+
+    def _application_ended(self, stream_id: int) -> None:
+        """The application of a stream that the peer has reset is at work no more, or will soon not be."""
+        if self._abandoned.pop(stream_id, None) is not None:
+            self._give_out()
 
     # ---- how a stream ends
 
@@ -171,6 +223,8 @@ class ConnectionState:
             self._top_up()
         if not self._streams:
             self._all_done()
+        elif self._waiting:
+            self._give_out()
 
     def _all_done(self) -> None:
         """The last open stream is over."""
@@ -188,9 +242,10 @@ class ConnectionState:
 
     def _lose_stream(self, stream: Stream) -> None:
         """The exchange of this stream has lost its peer, and may go on for a while unless it has given its answer."""
-        self.events.append(StreamClosed(stream.id))
-        if stream.is_running and not stream.is_ended:
-            self._abandoned[stream.id] = self._now
+        if self._waiting.pop(stream.id, None) is None:
+            self.events.append(StreamClosed(stream.id))
+            if stream.is_running and not stream.is_ended:
+                self._abandoned[stream.id] = self._now
         self._drop(stream)
 
     def _remember_reset(self, stream_id: int) -> None:
@@ -200,14 +255,18 @@ class ConnectionState:
             del remembered[next(iter(remembered))]
 
     def _punish_stream(self, fault: StreamFault) -> None:
-        """The peer broke a rule on a stream, open or not: reset it."""
+        """The peer broke a rule on a stream, open or not, or is refused one: reset it."""
         self._frames.append(rst_stream(fault.stream_id, fault.code))
         self._remember_reset(fault.stream_id)
         self._leftovers.pop(fault.stream_id, None)
         stream = self._streams.get(fault.stream_id)
         if stream is not None:
             self._lose_stream(stream)
-        self._spend_reset()
+        if fault.code != REFUSED_STREAM:
+            self._spend_reset()
+        elif self._is_acknowledged and self._drain_limit is None:
+            # Nothing was begun, and most often the peer could not know. If it did, it is an idle frame among others.
+            self._spend_control()
 
     # ---- requests that are answered before they have ended
 
@@ -276,15 +335,16 @@ class ConnectionState:
         if farewell:
             self._frames.append(farewell)
         self.closing = closing
-        self.events += [StreamClosed(stream_id) for stream_id in self._streams]
+        self.events += [StreamClosed(each) for each in self._streams if each not in self._waiting]
         self._streams.clear()
+        self._waiting.clear()
         self._leftovers.clear()
         self._abandoned.clear()
         self._scheduler = Scheduler(0)
         self._unsent = self._unread = self._pushes = 0
         self._idle_deadline = self._block_deadline = self._read_deadline = NEVER
         self._ping_deadline = self._drain_deadline = self._stall_deadline = NEVER
-        self._leftover_deadline = NEVER
+        self._leftover_deadline = self._waiting_deadline = NEVER
         self._update_deadline()
 
     # ---- the receive windows

@@ -38,6 +38,7 @@ class Exchange:
         self.is_closed = False
         self.was_cut = False
         self.was_lost = False
+        self.lost_at = now
         #: The peer gave no window for too long.
         self.was_stalled = False
         self.is_waiting = False
@@ -49,10 +50,14 @@ class Exchange:
         self.is_framed = False
 
     @property
-    def is_busy(self) -> bool:
-        """It counts against the limit of concurrent streams, or may: a push does not."""
-        is_over = self.is_framed or self.was_cut or (self.was_lost and self.is_call_over)
-        return self.id & 1 == 1 and not is_over
+    def is_open(self) -> bool:
+        """It counts against the limit of concurrent streams: a push does not."""
+        return self.id & 1 == 1 and not (self.is_framed or self.was_cut or self.was_lost)
+
+    def is_at_work(self, now: float) -> bool:
+        """It takes the place of an application: while its stream is open, and for a minute while it runs in vain."""
+        is_running = self.was_lost and not self.is_call_over and not self.is_complete
+        return self.is_open or (self.id & 1 == 1 and is_running and now - self.lost_at < 60)
 
     @property
     def is_sending(self) -> bool:
@@ -87,7 +92,7 @@ class ModelWorker(TimedWorker):
         self.exchanges: dict[int, Exchange] = {}
         self.open: dict[int, Exchange] = {}
         self.is_overdue = False
-        #: The most that was busy at once since something was written.
+        #: The most streams that were open at once since something was written.
         self.busiest = 0
         #: As the last GOAWAY has it.
         self.last_served = 2**31 - 1
@@ -106,7 +111,8 @@ class ModelWorker(TimedWorker):
                 break
 
     def _write_once(self) -> bool:
-        self.busiest = max(self.busiest, sum(exchange.is_busy for exchange in self.exchanges.values()))
+        open_ = sum(exchange.is_open for exchange in self.exchanges.values()) + len(self.engine._waiting)
+        self.busiest = max(self.busiest, open_)
         if self.is_blocked or not (data := self.engine.data_to_send()):
             return False
         for kind, flags, stream_id, frame in frames_of(data):
@@ -126,6 +132,10 @@ class ModelWorker(TimedWorker):
             if kind == DATA:
                 exchange.moved_at = self.now
                 exchange.framed += len(payload)
+
+    @property
+    def at_work(self) -> int:
+        return sum(exchange.is_at_work(self.now) for exchange in self.exchanges.values())
 
     def receive(self, data: bytes) -> None:
         if data and self.engine.wants_read and self.engine.closing is Closing.OPEN:
@@ -163,6 +173,7 @@ class ModelWorker(TimedWorker):
             assert event.stream_id & 1 == 0 or event.stream_id <= self.last_served
             exchange = self.exchanges[event.stream_id] = Exchange(event, self.now)
             self.open[event.stream_id] = exchange
+            assert self.at_work <= self.parameters.max_concurrent_streams
             return
         assert isinstance(event, Data | Trailers | StreamClosed | Writable), event
         exchange = self.exchanges[event.stream_id]
@@ -173,6 +184,7 @@ class ModelWorker(TimedWorker):
         assert not exchange.was_lost
         if isinstance(event, StreamClosed):
             exchange.was_lost = True
+            exchange.lost_at = self.now
             if self.is_overdue and not self.engine.fault:
                 assert self.parameters.write_timeout is not None
                 assert self.now - exchange.moved_at >= self.parameters.write_timeout
@@ -276,4 +288,4 @@ class ModelWorker(TimedWorker):
         """The call is over: only once the response is complete, or can never be."""
         assert exchange.is_complete or exchange.is_closed
         exchange.is_call_over = True
-        self.engine.exchange_ended(exchange.id)
+        self.engine.exchange_ended(exchange.id, self.now)

@@ -48,19 +48,19 @@ def test_streams_that_the_peer_reset_count_while_their_exchange_runs(connect: An
         peer.get(stream_id)
         peer.send(RstStreamFrame(stream_id, error_code=8))
     peer.get(5)
-    peer.expect_stream_error(5, REFUSED)
-    peer.engine.exchange_ended(1)
-    peer.get(7)
+    assert [request.stream_id for request in peer.requests()] == [1, 3]
+    peer.engine.exchange_ended(1, peer.now)
+    assert [request.stream_id for request in peer.requests()] == [5]
     peer.engine.send_data(3, b"", True, peer.now)  # it ends its response, to nobody
-    peer.get(9)
-    assert [request.stream_id for request in peer.requests()] == [1, 3, 7, 9]
+    peer.get(7)
+    assert [request.stream_id for request in peer.requests()] == [7]
 
 
 def test_an_answer_that_waits_for_its_window_leaves_nothing_running_when_it_is_reset(connect: Any) -> None:
     peer = connect(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}, max_concurrent_streams=1)
     peer.get(1)
     peer.respond(1, b"x")
-    peer.engine.exchange_ended(1)  # long before the peer has read anything
+    peer.engine.exchange_ended(1, peer.now)  # long before the peer has read anything
     peer.send(RstStreamFrame(1, error_code=8))
     peer.get(3)
     assert [request.stream_id for request in peer.requests()] == [1, 3]
@@ -71,7 +71,7 @@ def test_neither_does_a_tunnel_whose_application_has_left_before_its_peer(connec
     peer.send(peer.headers(1, [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]]))
     peer.engine.send_head(1, 200, [], peer.now)
     peer.engine.send_data(1, b"a Close frame", False, peer.now)
-    peer.engine.exchange_ended(1)
+    peer.engine.exchange_ended(1, peer.now)
     peer.send(RstStreamFrame(1, error_code=8))  # instead of a Close frame of its own
     peer.get(3)
     assert [request.stream_id for request in peer.requests()] == [1, 3]
@@ -89,7 +89,7 @@ def test_pushes_that_the_peer_gives_back_take_no_place_of_its_requests(connect: 
     peer.get(5)
     assert [request.stream_id for request in peer.requests()] == [1, 2, 4, 3, 5]
     assert peer.engine.push(3, "GET", b"/style.css", [], peer.now) is None  # two of them run, all the same
-    peer.engine.exchange_ended(2)
+    peer.engine.exchange_ended(2, peer.now)
     assert peer.engine.push(3, "GET", b"/style.css", [], peer.now) == 6
 
 
@@ -108,25 +108,25 @@ def test_an_exchange_that_never_reports_its_end_is_forgotten(connect: Any) -> No
 def rapid_reset(peer: Any, index: int) -> None:
     peer.get(2 * index + 1)
     peer.send(RstStreamFrame(2 * index + 1, error_code=8))
-    peer.engine.exchange_ended(2 * index + 1)
+    peer.engine.exchange_ended(2 * index + 1, peer.now)
 
 
 def made_you_reset_by_window(peer: Any, index: int) -> None:
     peer.get(2 * index + 1)
     peer.send(WindowUpdateFrame(2 * index + 1, window_increment=LAST))
-    peer.engine.exchange_ended(2 * index + 1)
+    peer.engine.exchange_ended(2 * index + 1, peer.now)
 
 
 def made_you_reset_by_data(peer: Any, index: int) -> None:
     peer.get(2 * index + 1)
     peer.data(2 * index + 1, b"x")
-    peer.engine.exchange_ended(2 * index + 1)
+    peer.engine.exchange_ended(2 * index + 1, peer.now)
 
 
 def made_you_reset_by_priority(peer: Any, index: int) -> None:
     peer.get(2 * index + 1)
     peer.send(PriorityFrame(2 * index + 1, depends_on=2 * index + 1, stream_weight=1))
-    peer.engine.exchange_ended(2 * index + 1)
+    peer.engine.exchange_ended(2 * index + 1, peer.now)
 
 
 def malformed_requests(peer: Any, index: int) -> None:
@@ -263,7 +263,7 @@ def test_resets_among_served_requests_are_no_attack(connect: Any) -> None:
         peer.respond(stream_id)
         peer.get(stream_id + 2)
         peer.send(RstStreamFrame(stream_id + 2, error_code=8))
-        peer.engine.exchange_ended(stream_id + 2)
+        peer.engine.exchange_ended(stream_id + 2, peer.now)
         peer.output()
     peer.expect_alive()
 

@@ -580,6 +580,6 @@ def test_a_peer_may_give_back_all_that_is_pushed(connect: Any) -> None:
     for _ in range(4):
         promised = peer.engine.push(1, "GET", b"/style.css", [], peer.now)
         peer.send(RstStreamFrame(promised, error_code=8))
-        peer.engine.exchange_ended(promised)
+        peer.engine.exchange_ended(promised, peer.now)
     peer.frames()
     peer.expect_alive()

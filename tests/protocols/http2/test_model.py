@@ -87,6 +87,10 @@ class WellBehavedClient(NetworkMachine):
         """Those that the client may send more of."""
         return [stream for stream in self.client.streams.values() if stream.can_send]
 
+    def served(self, streams: list[ClientStream]) -> list[ClientStream]:
+        """`streams` without those whose requests wait for the application of one that the client has reset."""
+        return [stream for stream in streams if stream.id not in self.worker.engine._waiting]
+
     def unfinished(self) -> list[ClientStream]:
         return [stream for stream in self.client.streams.values() if not stream.is_over]
 
@@ -172,6 +176,16 @@ class WellBehavedClient(NetworkMachine):
     def reset(self, choice: int) -> None:
         streams = self.unfinished()
         self.client.reset(streams[choice % len(streams)])
+
+    @precondition(lambda self: len(self.requests()) > 1 and not self.client.output)
+    @rule(kind=st.sampled_from(["GET", "POST"]))
+    def reset_all_and_go_on(self, kind: str) -> None:
+        """As a client does whose calls have a deadline."""
+        for stream in self.unfinished():
+            self.client.reset(stream)
+        while self.client.may_open and len(self.unfinished()) < 5:
+            self.client.open(kind, [], None, kind == "GET")
+        self.deliver_to_server(200000)
 
     @precondition(lambda self: self.client.may_change_settings)
     @rule(
@@ -418,7 +432,9 @@ class WellBehavedClient(NetworkMachine):
         raise AssertionError("it never comes to rest")
 
     def what_needs_no_window_is_there(self) -> None:
-        for stream in self.unfinished():
+        if self.worker.engine._waiting:
+            assert self.worker.at_work == self.worker.parameters.max_concurrent_streams
+        for stream in self.served(self.unfinished()):
             exchange = self.worker.exchanges.get(stream.id)
             assert exchange is not None, "a request that nobody has seen"
             assert stream.head == exchange.head
@@ -449,7 +465,7 @@ class WellBehavedClient(NetworkMachine):
     def nothing_is_under_way(self) -> None:
         assert not self.client.pings
         assert not self.client.unacknowledged
-        for stream in self.unfinished():
+        for stream in self.served(self.unfinished()):
             exchange = self.worker.exchanges[stream.id]
             assert stream.got == exchange.sent
             if not exchange.is_complete:
@@ -470,7 +486,7 @@ class WellBehavedClient(NetworkMachine):
             if not ours.is_remote_closed:
                 assert h2.streams[stream_id].outbound_flow_control_window == ours.receive_window
             assert self.client.window(stream_id) == ours.send_window
-        for stream in self.requests():
+        for stream in self.served(self.requests()):
             exchange = self.worker.exchanges[stream.id]
             if not exchange.is_complete:
                 assert h2.local_flow_control_window(stream.id) > 0, "an upload that has no window"
@@ -484,9 +500,10 @@ class WellBehavedClient(NetworkMachine):
             yield
             if not self.unfinished() and not self.calls():
                 return
-            awaited = [stream for stream in self.requests() if not worker.exchanges[stream.id].is_complete]
+            requests = self.served(self.requests())
+            awaited = [stream for stream in requests if not worker.exchanges[stream.id].is_complete]
             assert not awaited or client.h2.outbound_flow_control_window > 0
-            for stream in self.requests():
+            for stream in requests:
                 goal = goals.setdefault(
                     stream.id, stream.sent + 30000 if stream.length is None else stream.length
                 )

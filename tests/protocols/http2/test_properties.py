@@ -338,7 +338,7 @@ class AnyPeerAnyApplication(RuleBasedStateMachine):
     @rule(stream_id=st.integers(1, 9))
     def fail(self, stream_id: int) -> None:
         self.engine.reset_stream(stream_id, self.now)
-        self.engine.exchange_ended(stream_id)
+        self.engine.exchange_ended(stream_id, self.now)
 
     @rule(stream_id=st.integers(1, 9))
     def push(self, stream_id: int) -> None:
