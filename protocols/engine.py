@@ -30,6 +30,12 @@ class Closing(enum.Enum):
     ABORT = "abort"
 
 
+class GraveFault(str):
+    """A fault of the peer for which requests were cut that may be innocent: operators will ask what has happened."""
+
+    __slots__ = ()
+
+
 class LocalProtocolError(Exception):
     """The application (or this server) asked for something that would break the protocol on the wire.
 
@@ -74,6 +80,7 @@ class Engine(Protocol):
         apart: what goes behind that which `data_to_send` has just given, for one of both is too large to be copied. The
             caller puts `b""` in its place when it takes it; then there may be more. Of HTTP/1.1 only.
         fault: what the peer did wrong if that is why the connection ends, one line for the debug log; else empty.
+            A `GraveFault` is for operators.
         is_idle: no exchange is open and no part of a request has arrived.
         ranks_streams: the peer has said whose data it wants first: what is given together goes out in that order.
     """

@@ -14,7 +14,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ..protocols.engine import NEVER, Closing, Engine
+from ..protocols.engine import NEVER, Closing, Engine, GraveFault
 from ..protocols.events import Data, Refused, Request, StreamClosed, SwitchToHTTP2, Trailers, Writable
 from .supervision import Counter, DrainReason
 from .transport import LINGER_SECONDS, Transport
@@ -490,7 +490,9 @@ class Connection(Transport):
         fault = self.engine.fault
         if fault:
             self.engine.fault = ""
-            logger.debug("Connection with %s ended: %s", self.client, fault)
+            # A flood can make a line of each connection, not more; still no warning, for anybody may cause it.
+            level = logging.INFO if isinstance(fault, GraveFault) else logging.DEBUG
+            logger.log(level, "Connection with %s ended: %s", self.client, fault)
         return fault != ""
 
     def _gone(self) -> None:

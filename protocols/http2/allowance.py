@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-REFILL_PER_SECOND = 0.1
-
 
 class Allowance:
-    """A bucket of `burst` tokens, full at first, that regains a tenth of itself each second."""
+    """A bucket of `burst` tokens, full at first, that regains `per_second` of them."""
 
-    __slots__ = ("_burst", "_filled_at", "_tokens")
+    __slots__ = ("_burst", "_filled_at", "_per_second", "_tokens")
 
-    def __init__(self, burst: int, now: float) -> None:
+    def __init__(self, burst: int, per_second: float, now: float) -> None:
         self._burst = burst
+        self._per_second = per_second
         self._tokens: float = burst
         self._filled_at = now
 
@@ -21,7 +20,7 @@ class Allowance:
         if self._tokens >= 0:
             return True
         # Time is only looked at when the bucket seems empty.
-        gained = (now - self._filled_at) * self._burst * REFILL_PER_SECOND
+        gained = (now - self._filled_at) * self._per_second
         self._filled_at = now
         self._tokens = min(self._tokens + gained, self._burst)
         return self._tokens >= 0

@@ -99,7 +99,7 @@ class ControlFrames(SendingSide):
             return
         self._lose_stream(stream)
         if stream_id & 1:
-            self._spend_reset()
+            self._spend_reset(stream)
         else:
             self._spend_control()  # a push that is not wanted: RFC 9113 §8.4.2
 

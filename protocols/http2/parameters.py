@@ -45,8 +45,9 @@ class HTTP2Parameters:
         ping_interval: a PING is sent after so long without a byte from the peer; None for never.
         ping_timeout: the connection is cut when the answer takes longer.
         drain_delay: how long a drain waits for a quiet moment before it is announced.
-        max_resets: burst of streams that the peer may reset, or make us reset (CVE-2023-44487 and its
-            successors); each completed request earns one back, and each second a tenth of it.
+        max_resets, resets_per_second: streams that the peer may reset, or make us reset, soon after they were opened
+            (CVE-2023-44487 and its successors): a burst, and what each second gives back of it; so does each completed
+            request, one. As nghttp2 has them by default.
         max_control_frames: burst of frames that do no work (PING, SETTINGS, PRIORITY, tiny WINDOW_UPDATE,
             empty DATA, …); useful frames earn them back, and each second a tenth of it.
     """
@@ -68,5 +69,6 @@ class HTTP2Parameters:
     ping_interval: float | None = None
     ping_timeout: float = 20.0
     drain_delay: float = 1.0
-    max_resets: int = 200
+    max_resets: int = 1000
+    resets_per_second: float = 33.0
     max_control_frames: int = 1000

@@ -317,7 +317,7 @@ class ReceivingSide(ControlFrames):
     def _open_stream(
         self, stream_id: int, head: RequestHead, end_stream: bool, dependency: Dependency | None
     ) -> None:
-        stream = Stream(stream_id, head, self._largest_window, self._peer_window, end_stream)
+        stream = Stream(stream_id, head, self._largest_window, self._peer_window, end_stream, self._now)
         if self._streams:
             self._was_parallel = True
         else:

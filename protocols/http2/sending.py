@@ -263,7 +263,7 @@ class SendingSide(ConnectionState):
         block = WORD.pack(promised) + self._encoder.encode(section)
         self._frames += field_block(PUSH_PROMISE, 0, stream_id, block, self._peer_frame_size)
         stream.head_place = None  # END_STREAM must stand behind the promise now
-        self._streams[promised] = Stream(promised, head, 0, self._peer_window, is_remote_closed=True)
+        self._streams[promised] = Stream(promised, head, 0, self._peer_window, True, now)
         self._pushes += 1
         self._scheduler.opened(promised, stream_id)
         self.events.append(

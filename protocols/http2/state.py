@@ -6,7 +6,7 @@ control, receiving, engine. They are one object, because every step of one direc
 
 from __future__ import annotations
 
-from ..engine import NEVER, Closing, DefaultFields
+from ..engine import NEVER, Closing, DefaultFields, GraveFault
 from ..events import Data, Event, Request, StreamClosed, Trailers
 from .allowance import Allowance
 from .errors import ENHANCE_YOUR_CALM, NO_ERROR, REFUSED_STREAM, ConnectionFault, StreamFault
@@ -22,6 +22,10 @@ _REMEMBERED_RESETS = 1000
 LEFTOVER_SECONDS = 2.0
 #: Windows are given back in so many steps: fewer are fewer frames, but hold an upload over a long way to less.
 _WINDOW_STEPS = 8
+#: A stream that was open for so long costs its peer nothing when it is reset: with N open at most that makes N / 0.25 a
+#: second, no more work than so many requests that are answered. A client's deadlines end calls like that, many at a time,
+#: and must not take all else on the connection with them.
+_LONG_OPEN_SECONDS = 0.25
 #: A reset request whose exchange never reported its end stops counting as running after this many seconds.
 _ABANDONED_SECONDS = 60.0
 
@@ -118,8 +122,8 @@ class ConnectionState:
         self._max_unread = max(parameters.max_unread_size, self._full_window)
         self._unread: int = 0
         self._unsent: int = 0
-        self._resets = Allowance(parameters.max_resets, now)
-        self._controls = Allowance(parameters.max_control_frames, now)
+        self._resets = Allowance(parameters.max_resets, parameters.resets_per_second, now)
+        self._controls = Allowance(parameters.max_control_frames, parameters.max_control_frames / 10, now)
         self._idle_deadline = now + parameters.keep_alive_timeout
         self._block_deadline = NEVER
         self._read_deadline = NEVER
@@ -147,7 +151,10 @@ class ConnectionState:
         if not self._controls.spend(self._now, cost):
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many frames that do no work")
 
-    def _spend_reset(self) -> None:
+    def _spend_reset(self, stream: Stream | None = None) -> None:
+        """A stream was reset that the peer has opened: `stream`, or one that has not become a request."""
+        if stream is not None and self._now - stream.opened_at >= _LONG_OPEN_SECONDS:
+            return
         if not self._resets.spend(self._now):
             raise ConnectionFault(ENHANCE_YOUR_CALM, "too many streams reset")
 
@@ -263,7 +270,7 @@ class ConnectionState:
         if stream is not None:
             self._lose_stream(stream)
         if fault.code != REFUSED_STREAM:
-            self._spend_reset()
+            self._spend_reset(stream)
         elif self._is_acknowledged and self._drain_limit is None:
             # Nothing was begun, and most often the peer could not know. If it did, it is an idle frame among others.
             self._spend_control()
@@ -324,6 +331,8 @@ class ConnectionState:
         """The connection cannot go on; whatever is open is lost."""
         if not self._is_over:
             self.fault = reason
+            if code == ENHANCE_YOUR_CALM and self._streams:
+                self.fault = GraveFault(f"{reason}; requests that were open: {len(self._streams)}")
             self._end(goaway(self._last_served(), code, reason), closing)
 
     def _last_served(self) -> int:

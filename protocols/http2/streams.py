@@ -13,6 +13,7 @@ class Stream:
     """One request and its response, from HEADERS until both sides have ended.
 
     Attributes:
+        opened_at: when its request arrived, or was promised.
         is_remote_closed: the peer has sent END_STREAM.
         receive_window: what the peer may still send.
         unread: bytes handed over, or held, that the application has not consumed.
@@ -51,6 +52,7 @@ class Stream:
         "is_remote_closed",
         "is_running",
         "is_tunnel",
+        "opened_at",
         "receive_window",
         "remaining",
         "send_window",
@@ -63,10 +65,17 @@ class Stream:
     )
 
     def __init__(
-        self, stream_id: int, head: RequestHead, receive_window: int, send_window: int, is_remote_closed: bool
+        self,
+        stream_id: int,
+        head: RequestHead,
+        receive_window: int,
+        send_window: int,
+        is_remote_closed: bool,
+        now: float,
     ) -> None:
         self.id = stream_id
         self.head = head
+        self.opened_at = now
         self.is_remote_closed = is_remote_closed
         self.receive_window = receive_window
         self.send_window = send_window

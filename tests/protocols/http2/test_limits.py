@@ -19,7 +19,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from hypercorn.protocols.engine import Closing
+from hypercorn.protocols.engine import Closing, GraveFault
 from hypercorn.protocols.events import Data, Refused, Request, SwitchToHTTP2
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "example.org")]
@@ -250,10 +250,81 @@ def test_the_same_slowly_is_no_attack(attack: Any, connect: Any) -> None:
         max_resets=100, max_control_frames=300, keep_alive_timeout=10**6, keep_alive_max_requests=10**6
     )
     for index in range(700):
-        peer.now += 0.1 if attack is rapid_reset else 0.04
+        peer.now += 0.031 if attack is rapid_reset else 0.04
         attack(peer, index)
         peer.output()
     peer.expect_alive()
+
+
+@pytest.mark.parametrize("attack", [rapid_reset, made_you_reset_by_window, made_you_reset_by_data])
+def test_not_so_slowly_is_one(attack: Any, connect: Any) -> None:
+    peer = connect(max_resets=100, keep_alive_timeout=10**6, keep_alive_max_requests=10**6)
+    for index in range(700):
+        peer.now += 0.025
+        attack(peer, index)
+        if peer.engine.closing is not Closing.OPEN:
+            break
+    peer.expect_connection_error(CALM)
+
+
+def test_how_many_resets_a_connection_has_at_first(connect: Any) -> None:
+    peer = connect(keep_alive_max_requests=0)
+    for index in range(1000):
+        rapid_reset(peer, index)
+        peer.output()
+    peer.expect_alive()
+    rapid_reset(peer, 1000)
+    peer.expect_connection_error(CALM)
+
+
+def open_and_reset(peer: Any, seconds: float, end: Callable[[Any, int], None]) -> None:
+    """As many streams as may be open, again and again; each for `seconds`."""
+    for first in range(1, 4001, 200):
+        for stream_id in range(first, first + 200, 2):
+            peer.get(stream_id)
+        peer.now += seconds
+        for stream_id in range(first, first + 200, 2):
+            if peer.engine.closing is Closing.OPEN:
+                end(peer, stream_id)
+        for stream_id in range(first, first + 200, 2):
+            peer.engine.exchange_ended(stream_id, peer.now)
+
+
+def cancel(peer: Any, stream_id: int) -> None:
+    peer.send(RstStreamFrame(stream_id, error_code=8))
+
+
+def break_window(peer: Any, stream_id: int) -> None:
+    peer.send(WindowUpdateFrame(stream_id, window_increment=LAST))
+
+
+@pytest.mark.parametrize("end", [cancel, break_window])
+def test_resets_of_streams_that_were_open_for_long_are_no_attack(end: Any, connect: Any) -> None:
+    """Deadlines of a client: there cannot be many a second."""
+    peer = connect(max_resets=50, keep_alive_max_requests=0)
+    open_and_reset(peer, 0.25, end)
+    peer.frames()
+    peer.expect_alive()
+
+
+@pytest.mark.parametrize("end", [cancel, break_window])
+def test_of_those_that_were_not_they_are(end: Any, connect: Any) -> None:
+    peer = connect(max_resets=50, keep_alive_max_requests=0)
+    open_and_reset(peer, 0.24, end)
+    peer.expect_connection_error(CALM)
+
+
+def test_a_flood_for_which_requests_are_cut_is_for_operators(connect: Any) -> None:
+    peer = connect(max_resets=5)
+    peer.get(1)
+    for index in range(1, 7):
+        rapid_reset(peer, index)
+    assert isinstance(peer.engine.fault, GraveFault)
+    assert peer.engine.fault == "too many streams reset; requests that were open: 1"
+    peer = connect(max_resets=5)
+    for index in range(6):
+        rapid_reset(peer, index)
+    assert not isinstance(peer.engine.fault, GraveFault)
 
 
 def test_resets_among_served_requests_are_no_attack(connect: Any) -> None:
