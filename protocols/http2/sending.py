@@ -295,6 +295,8 @@ class SendingSide(ConnectionState):
         """The transport's own buffer is full, or has drained."""
         self._now = now
         self._is_writable = writable
+        if not self._streams and not self._is_over:
+            self._begin_idleness()  # the last response has just been found to be too large, or is gone now
         if writable:
             self.wants_read = True
 

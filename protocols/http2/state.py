@@ -238,8 +238,12 @@ class ConnectionState:
         if self._drain_limit is not None or self._peer_left:
             self._close()
         elif not self._is_over:
-            self._idle_deadline = self._now + self._parameters.keep_alive_timeout
-            self._update_deadline()
+            self._begin_idleness()
+
+    def _begin_idleness(self) -> None:
+        """Count from now; not while the peer is still reading what stands in the transport: see `set_transport_writable`."""
+        self._idle_deadline = self._now + self._parameters.keep_alive_timeout if self._is_writable else NEVER
+        self._update_deadline()
 
     def _abort_stream(self, stream: Stream, code: int) -> None:
         """Reset a stream from our side."""

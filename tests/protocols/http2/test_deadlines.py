@@ -60,6 +60,40 @@ def test_open_requests_do(peer: Any) -> None:
     assert peer.of_type(GoAwayFrame)[0].last_stream_id == 1
 
 
+@pytest.mark.parametrize("is_blocked_first", [False, True])
+def test_it_is_not_idle_while_its_last_answer_is_on_its_way(is_blocked_first: bool, peer: Any) -> None:
+    peer.get(1)
+    if is_blocked_first:
+        peer.engine.set_transport_writable(False, peer.now)
+    peer.respond(1, b"x" * 10000)
+    peer.frames()
+    peer.engine.set_transport_writable(False, peer.now)
+    if is_blocked_first:  # the stream is still open
+        peer.send(RstStreamFrame(1, error_code=CANCEL))
+    peer.wait(1000)
+    assert peer.engine.closing is Closing.OPEN
+    peer.engine.set_transport_writable(True, peer.now)
+    peer.wait(4.9)
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(0.2)
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_a_transport_that_drains_makes_nobody_idle_who_is_not(peer: Any) -> None:
+    peer.get(1)
+    peer.engine.set_transport_writable(False, peer.now)
+    peer.engine.set_transport_writable(True, peer.now)
+    peer.wait(1000)
+    assert peer.engine.closing is Closing.OPEN
+
+
+def test_nor_does_it_wake_what_is_over(peer: Any) -> None:
+    peer.engine.receive_eof(peer.now)
+    peer.engine.set_transport_writable(False, peer.now)
+    peer.engine.set_transport_writable(True, peer.now)
+    assert peer.engine.deadline == NEVER
+
+
 def test_the_preface_must_come_in_time(connect: Any) -> None:
     peer = fresh(connect(header_timeout=2.0))
     peer.send_bytes(b"PRI * HTTP/2.0\r\n")
