@@ -173,9 +173,9 @@ class Engine(Protocol):
     def drain(self, now: float, at_once: bool) -> None:
         """Take no new work: announce it as the protocol allows, finish what is open, then close.
 
-        With `at_once` an idle connection closes now; otherwise it may wait until its keep-alive deadline
-        for one more request, which it answers and closes with (a client that is just sending is then
-        not reset).
+        With `at_once` an idle connection closes now, or as soon as it is known that no request is on its way; otherwise
+        it may wait until its keep-alive deadline for one more request, which it answers and closes with (a client that
+        is just sending is then not reset).
         """
         ...
 

@@ -71,6 +71,7 @@ class Connection(Transport):
 
     __slots__ = (
         "_drain_reason",
+        "_farewell_ends",
         "_fresh_until",
         "_is_kept_short",
         "_is_sending",
@@ -116,6 +117,8 @@ class Connection(Transport):
         self.tunnel: Tunnel | None = None
         now = monotonic()
         self._fresh_until = now + FRESH_SECONDS
+        #: When it is over at the latest: it was idle when the server began to stop, and has been since.
+        self._farewell_ends = NEVER
         self.engine: Engine = server.make_http1_engine(now, self.secure)
         self.settled_at = now
         if tls is None:
@@ -156,13 +159,12 @@ class Connection(Transport):
             at_once = at_once and now > self._fresh_until and not self._is_shaking_hands()
         for exchange in list(self.exchanges.values()):
             exchange.drain(reason)
-        was_idle = self.is_idle
-        self.engine.drain(now, at_once)
-        self.settle(now)
-        if was_idle and self.is_lingering:
+        if at_once and self.is_idle and self._farewell_ends == NEVER:
             # No answer is on its way that a reset could destroy, but perhaps a GOAWAY, by which a client knows
             # what to send again: hold up the stop for the way there and back, no longer.
-            self._linger_until_at_most(now + FAREWELL_SECONDS)
+            self._farewell_ends = now + FAREWELL_SECONDS
+        self.engine.drain(now, at_once)
+        self.settle(now)
 
     def _is_shaking_hands(self) -> bool:
         return self.tls is not None and self.tls.handshake_begun and not self.tls.handshake_done
@@ -404,6 +406,7 @@ class Connection(Transport):
         exchange = self.server.make_exchange(self, request)
         if exchange is not None:
             self._fresh_until = 0.0
+            self._farewell_ends = NEVER
             self.exchanges[request.stream_id] = exchange
             if request.upgrade is not None:
                 self._timed.add(exchange)
@@ -484,6 +487,10 @@ class Connection(Transport):
             if is_faulty and self.is_lingering:
                 # It has nothing to send that anybody wants, and may go on for as long as it is let.
                 self._linger_until_at_most(now + LINGER_SECONDS)
+            if self._farewell_ends <= now:
+                self.close()
+            elif self._farewell_ends != NEVER and self.is_lingering:
+                self._linger_until_at_most(self._farewell_ends)
 
     def _tell_fault(self) -> bool:
         """Log what the peer has done wrong, once; False: nothing."""

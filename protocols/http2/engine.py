@@ -41,6 +41,8 @@ _ALIVE_PING = b"stillyou"
 _QUIET_SECONDS = 0.05
 #: How long the first GOAWAY waits for the answer to its PING.
 _PING_SECONDS = 0.5
+#: The same where nothing is open and the stop of a server waits for this alone.
+_FAREWELL_SECONDS = 0.25
 #: How many `drain_delay`s a connection that has reached its limit of requests may wait for a quiet moment.
 _PATIENCE = 10
 _NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
@@ -264,15 +266,20 @@ class HTTP2Engine(ReceivingSide):
         Two steps: GOAWAY with the highest possible stream, so that the peer opens no more; when what was on
         its way must have arrived (a PING has come back, or `drain_delay`), GOAWAY with the last stream that
         is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
-        on the h2 library among them, give up all that is open when they see a GOAWAY.
+        on the h2 library among them, give up all that is open when they see a GOAWAY. An idle connection is told `at_once`,
+        and has a quarter of a second for what was on its way; told so twice, it ends.
         """
         self._is_stopping = True
         self._now = now
         if self._is_over:
             return
+        was_told = self._drains_at_once and self._drain is Drain.ANNOUNCED
         self._drains_at_once = self._drains_at_once or at_once
         if at_once and self.is_idle:
-            self._close()
+            if was_told:
+                self._finish_drain()
+            else:
+                self._announce_quietly()
         elif self._drain in (Drain.NOT, Drain.WAITING):
             self._wait_for_quiet(self._parameters.drain_delay)
 
@@ -292,9 +299,7 @@ class HTTP2Engine(ReceivingSide):
 
     def _all_done(self) -> None:
         if self._drain is Drain.WAITING and not self._is_over:
-            if self._drains_at_once and self.is_idle:
-                self._close()
-            elif self._was_parallel:
+            if self._was_parallel and not self._drains_at_once:
                 # Its next requests may be on their way already: see whether they come.
                 self._drain_deadline = min(self._drain_latest, self._now + _QUIET_SECONDS)
             else:
@@ -325,10 +330,13 @@ class HTTP2Engine(ReceivingSide):
             self._finish_drain()
 
     def _announce_drain(self) -> None:
-        self._drain = Drain.ANNOUNCED
-        # The PING stands first: the h2 library takes no frame but GOAWAY after a GOAWAY.
-        self._frames += (ping(_DRAIN_PING), goaway(MAX_STREAM_ID, NO_ERROR))
-        self._drain_deadline = self._now + min(self._parameters.drain_delay, _PING_SECONDS)
+        if self._drain is not Drain.ANNOUNCED:
+            self._drain = Drain.ANNOUNCED
+            # The PING stands first: the h2 library takes no frame but GOAWAY after a GOAWAY.
+            self._frames += (ping(_DRAIN_PING), goaway(MAX_STREAM_ID, NO_ERROR))
+            self._drain_deadline = self._now + min(self._parameters.drain_delay, _PING_SECONDS)
+        if self._drains_at_once and not self._streams:
+            self._drain_deadline = min(self._drain_deadline, self._now + _FAREWELL_SECONDS)
         self._update_deadline()
 
     def _pong_received(self, payload: bytes) -> None:

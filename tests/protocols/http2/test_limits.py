@@ -445,9 +445,43 @@ def goaway_ids(peer: Any) -> list[int]:
     return [frame.last_stream_id for frame in peer.of_type(GoAwayFrame)]
 
 
-def test_an_idle_connection_drains_at_once(peer: Any) -> None:
+def pong(peer: Any, frames: list[Frame]) -> None:
+    (ping,) = peer.of_type(PingFrame, frames)
+    peer.send(PingFrame(0, opaque_data=ping.opaque_data, flags=["ACK"]))
+
+
+def test_an_idle_connection_drains_at_once_when_nothing_is_on_its_way(peer: Any) -> None:
     peer.engine.drain(peer.now, True)
+    frames = peer.frames()
+    assert peer.of_type(GoAwayFrame, frames)[0].last_stream_id == LAST
+    assert peer.engine.closing is Closing.OPEN
+    pong(peer, frames)
     assert goaway_ids(peer) == [0]
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_it_does_not_wait_long_for_that(peer: Any) -> None:
+    peer.engine.drain(peer.now, True)
+    assert peer.engine.deadline <= peer.now + 0.25
+    peer.wait(0.25)
+    assert goaway_ids(peer) == [LAST, 0]
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_what_is_on_its_way_to_a_drain_at_once_is_served(is_open: bool, peer: Any) -> None:
+    if is_open:
+        peer.get(1)
+    peer.engine.drain(peer.now, True)
+    if is_open:
+        peer.respond(1)
+    frames = peer.frames()
+    peer.get(3)
+    pong(peer, frames)
+    assert goaway_ids(peer) == [3]
+    peer.wait(1)
+    peer.respond(3, b"served")
+    assert peer.body(3, peer.frames()) == b"served"
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
@@ -489,8 +523,9 @@ def test_drain_at_once_ends_behind_the_last_response(peer: Any) -> None:
     peer.get(1)
     peer.engine.drain(peer.now, True)
     peer.respond(1, b"last")
+    peer.wait(0.25)
     assert peer.engine.closing is Closing.AFTER_FLUSH
-    assert goaway_ids(peer) == [1]
+    assert goaway_ids(peer) == [LAST, 1]
 
 
 def test_drain_twice(peer: Any) -> None:
@@ -498,6 +533,9 @@ def test_drain_twice(peer: Any) -> None:
     assert goaway_ids(peer) == [LAST]
     peer.engine.drain(peer.now, False)
     assert goaway_ids(peer) == []
+    peer.engine.drain(peer.now, True)
+    assert goaway_ids(peer) == []
+    assert peer.engine.deadline <= peer.now + 0.25
     peer.engine.drain(peer.now, True)
     assert goaway_ids(peer) == [0]
     peer.engine.drain(peer.now, True)
