@@ -225,6 +225,10 @@ class MultiplexedEngine(Engine, Protocol):
         """
         ...
 
+    def cancel_stream(self, stream_id: int, now: float) -> None:
+        """The server has stopped the application: as `reset_stream`, but nobody has failed."""
+        ...
+
     def exchange_ended(self, stream_id: int, now: float) -> None:
         """The application's call is over, and nothing of the exchange is running any more.
 

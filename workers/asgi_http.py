@@ -406,6 +406,7 @@ class ASGIExchange(HTTPExchange):
 
     def cancel(self) -> None:
         """Stop the application's call; what it has not sent is cut."""
+        self._is_cancelled = True
         if self.task is not None:
             self.task.cancel()
 

@@ -56,6 +56,7 @@ class HTTPExchange:
     __slots__ = (
         "_connection",
         "_file",
+        "_is_cancelled",
         "_multiplexed",
         "_state",
         "_stream_id",
@@ -83,6 +84,8 @@ class HTTPExchange:
         self._state = HEAD
         #: What the connection sends at present by itself.
         self._file: FilePart | None = None
+        #: The server has stopped the application.
+        self._is_cancelled = False
         self.is_closed = False
         self.bytes_sent: int = 0
         self.response_fields: Fields = []
@@ -197,7 +200,9 @@ class HTTPExchange:
     def _cut(self) -> None:
         connection = self._connection
         now = monotonic()
-        if connection.engine.reset_stream(self._stream_id, now):
+        if self._is_cancelled and self._multiplexed is not None:
+            self._multiplexed.cancel_stream(self._stream_id, now)
+        elif connection.engine.reset_stream(self._stream_id, now):
             self.status = 500
             self.response_fields = []
             self.bytes_sent = 0
@@ -208,8 +213,10 @@ class HTTPExchange:
         """The application's call has ended or is given up; a response that nobody will finish must not look
         finished."""
         if self._state is not COMPLETE and not self.is_closed:
-            logger.error(
-                "The application was stopped before its response was complete: %s", self._description
+            # Where the server did it, it has said of how many.
+            level = logging.INFO if self._is_cancelled else logging.ERROR
+            logger.log(
+                level, "The application was stopped before its response was complete: %s", self._description
             )
             self._cut()
         if self._multiplexed is not None:

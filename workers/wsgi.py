@@ -387,4 +387,5 @@ class WSGIExchange(HTTPExchange):
 
     def cancel(self) -> None:
         """Cut what has not been sent. The thread cannot be stopped; nobody waits for it."""
+        self._is_cancelled = True
         self._end_call()

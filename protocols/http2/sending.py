@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..engine import DefaultFields, LocalProtocolError
 from ..events import Fields, Request, Writable
-from .errors import INTERNAL_ERROR, MalformedMessage
+from .errors import CANCEL, INTERNAL_ERROR, MalformedMessage
 from .field_decoder import Field
 from .frames import (
     DATA,
@@ -209,12 +209,19 @@ class SendingSide(ConnectionState):
 
     def reset_stream(self, stream_id: int, now: float) -> bool:
         """The application failed: RST_STREAM with INTERNAL_ERROR. False: never a 500."""
+        self._cut_stream(stream_id, INTERNAL_ERROR, now)
+        return False
+
+    def cancel_stream(self, stream_id: int, now: float) -> None:
+        """See `MultiplexedEngine`."""
+        self._cut_stream(stream_id, CANCEL, now)
+
+    def _cut_stream(self, stream_id: int, code: int, now: float) -> None:
         self._now = now
         self._application_ended(stream_id)
         stream = self._streams.get(stream_id)
         if stream is not None:
-            self._abort_stream(stream, INTERNAL_ERROR)
-        return False
+            self._abort_stream(stream, code)
 
     def exchange_ended(self, stream_id: int, now: float) -> None:
         """See `MultiplexedEngine`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.workers.conftest import Client, Serve
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
 LAST = 2**31 - 1
+CANCEL = 8
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -72,6 +74,29 @@ def test_one_that_says_nothing_does_not_hold_it_up(serve: Serve) -> None:
     server.stop()
     server.join()
     assert [frame.last_stream_id for frame in frames if isinstance(frame, GoAwayFrame)] == [LAST, 1]
+
+
+def test_what_is_cancelled_in_the_end_is_no_failure(serve: Serve, caplog: Any) -> None:
+    async def never(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        await receive()
+        await receive()  # for a disconnect that does not come
+
+    caplog.set_level(logging.INFO, "hypercorn.error")
+    server = serve(never, graceful_timeout=0.1)
+    client = server.connect()
+    client.send(PREFACE + SettingsFrame(0).serialize() + get(1))
+    frames = frames_of(client)
+    for frame in frames:
+        if isinstance(frame, DataFrame):
+            break
+    server.stop()
+    server.join()
+    assert [frame.error_code for frame in frames if isinstance(frame, RstStreamFrame)] == [CANCEL]
+    records = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage() for record in records] == ["Cancelling 1 request that did not finish in time"]
 
 
 def until_goaway(frames: Iterator[Frame]) -> Iterator[Any]:
