@@ -232,7 +232,7 @@ class MultiplexedEngine(Engine, Protocol):
     def exchange_ended(self, stream_id: int, now: float) -> None:
         """The application's call is over, and nothing of the exchange is running any more.
 
-        Until then that of a stream that its peer has reset counts, so that resets do not let a peer start more work than
-        it may (CVE-2023-44487). A request that has waited for this may follow in `events`.
+        Until then that of a stream that its peer has reset counts, so that resets do not let a peer start more work
+        than it may (CVE-2023-44487). A request that has waited for this may follow in `events`.
         """
         ...

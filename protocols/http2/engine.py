@@ -266,8 +266,8 @@ class HTTP2Engine(ReceivingSide):
         Two steps: GOAWAY with the highest possible stream, so that the peer opens no more; when what was on
         its way must have arrived (a PING has come back, or `drain_delay`), GOAWAY with the last stream that
         is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
-        on the h2 library among them, give up all that is open when they see a GOAWAY. An idle connection is told `at_once`,
-        and has a quarter of a second for what was on its way; told so twice, it ends.
+        on the h2 library among them, give up all that is open when they see a GOAWAY. An idle connection is told
+        `at_once`, and has a quarter of a second for what was on its way; told so twice, it ends.
         """
         self._is_stopping = True
         self._now = now

@@ -23,7 +23,7 @@ LEFTOVER_SECONDS = 2.0
 #: Windows are given back in so many steps: fewer are fewer frames, but hold an upload over a long way to less.
 _WINDOW_STEPS = 8
 #: A stream that was open for so long costs its peer nothing when it is reset: with N open at most that makes N / 0.25 a
-#: second, no more work than so many requests that are answered. A client's deadlines end calls like that, many at a time,
+#: second, no more work than so many requests that are answered. A client's deadlines end calls like that, many at once,
 #: and must not take all else on the connection with them.
 _LONG_OPEN_SECONDS = 0.25
 #: A reset request whose exchange never reported its end stops counting as running after this many seconds.
@@ -164,7 +164,7 @@ class ConnectionState:
 
     # ---- requests that wait
     #
-    # A stream that the peer has reset is closed, and it may open another in its place (RFC 9113 §5.1.2). The application
+    # A stream that the peer has reset is closed, and it may open another in its place (RFC 9113 §5.1.2). Its application
     # may go on for a while all the same, so that this must not be a way to more of them (CVE-2023-44487): the request
     # waits until one has ended. To refuse it would lose calls: clients whose calls have run into a deadline together
     # send those that wait behind them in the same write.
@@ -241,7 +241,7 @@ class ConnectionState:
             self._begin_idleness()
 
     def _begin_idleness(self) -> None:
-        """Count from now; not while the peer is still reading what stands in the transport: see `set_transport_writable`."""
+        """Count from now; not while the peer reads what stands in the transport: see `set_transport_writable`."""
         self._idle_deadline = self._now + self._parameters.keep_alive_timeout if self._is_writable else NEVER
         self._update_deadline()
 
