@@ -201,7 +201,7 @@ class HTTP2Engine(ReceivingSide):
         if self._is_over:
             return
         if self._idle_deadline <= now:
-            self._close()
+            self._idle_overdue()
         elif self._block_deadline <= now:
             self._fail(NO_ERROR, "a frame or header block took too long")
         elif self._read_deadline <= now:
@@ -218,6 +218,16 @@ class HTTP2Engine(ReceivingSide):
             if self._waiting_deadline <= now:
                 self._look_at_abandoned()
             self._update_deadline()
+
+    def _idle_overdue(self) -> None:
+        """End an idle connection, but serve the request that may be on its way at this moment."""
+        self._idle_deadline = NEVER
+        if self._preface_left:
+            self._close()
+        else:
+            self._drains_at_once = True
+            self._stop_all_leftovers()
+            self._announce_drain()
 
     def _read_overdue(self) -> None:
         """Give up a peer that owes some request its content; one that waits for answers only owes nothing."""

@@ -37,16 +37,36 @@ def test_a_connection_without_requests_is_closed(peer: Any) -> None:
     peer.wait(4.9)
     assert peer.engine.closing is Closing.OPEN
     peer.wait(0.2)
+    ping, goaway = peer.frames()
+    assert isinstance(ping, PingFrame)
+    assert (goaway.error_code, goaway.last_stream_id) == (NO_ERROR, 2**31 - 1)
+    assert peer.engine.closing is Closing.OPEN
+    peer.wait(0.3)
     (goaway,) = peer.frames()
     assert (goaway.error_code, goaway.last_stream_id) == (NO_ERROR, 0)
     assert peer.engine.closing is Closing.AFTER_FLUSH
     assert peer.engine.deadline == NEVER
 
 
+def test_what_is_on_its_way_to_an_idle_connection_that_ends_is_served(peer: Any) -> None:
+    """RFC 9113 §6.8: the last GOAWAY comes when the peer has had time to see the first."""
+    peer.wait(5.1)
+    ping, _ = peer.frames()
+    peer.get(1)
+    peer.send(PingFrame(0, ping.opaque_data, flags=["ACK"]))
+    (goaway,) = peer.frames()
+    assert goaway.last_stream_id == 1
+    assert peer.engine.closing is Closing.OPEN
+    peer.respond(1, b"in time")
+    assert peer.body(1, peer.frames()) == b"in time"
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
 def test_pings_do_not_keep_it_alive(peer: Any) -> None:
     peer.wait(3)
     peer.expect_alive()
     peer.wait(2.1)
+    peer.wait(0.3)
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
@@ -57,7 +77,8 @@ def test_open_requests_do(peer: Any) -> None:
     assert peer.body(1, peer.frames()) == b"at last"
     assert peer.engine.deadline == peer.now + 5.0
     peer.wait(5.1)
-    assert peer.of_type(GoAwayFrame)[0].last_stream_id == 1
+    peer.wait(0.3)
+    assert peer.of_type(GoAwayFrame)[-1].last_stream_id == 1
 
 
 @pytest.mark.parametrize("is_blocked_first", [False, True])
@@ -76,6 +97,7 @@ def test_it_is_not_idle_while_its_last_answer_is_on_its_way(is_blocked_first: bo
     peer.wait(4.9)
     assert peer.engine.closing is Closing.OPEN
     peer.wait(0.2)
+    peer.wait(0.3)
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
