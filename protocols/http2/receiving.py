@@ -297,7 +297,7 @@ class ReceivingSide(ControlFrames):
         try:
             head = self._blocks.read(block)
         except MalformedMessage as error:
-            raise StreamFault(stream_id, PROTOCOL_ERROR, str(error)) from None
+            raise self._malformed(stream_id, str(error)) from None
         if dependency is not None and dependency[0] == stream_id:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "stream that depends on itself")
         if head is None:
@@ -308,7 +308,7 @@ class ReceivingSide(ControlFrames):
         ):
             raise StreamFault(stream_id, REFUSED_STREAM, "too many streams, or draining")
         elif end_stream and head.content_length:
-            raise StreamFault(stream_id, PROTOCOL_ERROR, "content-length without a body")
+            raise self._malformed(stream_id, "content-length without a body")
         elif head.refusal is not None:
             self._answer(stream_id, *head.refusal, head, end_stream)
         else:
@@ -363,6 +363,21 @@ class ReceivingSide(ControlFrames):
         self, stream_id: int, status: int, reason: str, head: RequestHead | None, end_stream: bool
     ) -> None:
         """Answer a request without asking an application."""
+        self._send_refusal(stream_id, status, reason, head)
+        if not end_stream:
+            self._frames.append(rst_stream(stream_id, NO_ERROR))
+            self._remember_reset(stream_id)
+        self._spend_reset()
+
+    def _malformed(self, stream_id: int, reason: str) -> StreamFault:
+        """Answer a malformed request before it is reset, as RFC 9113 §8.1.1 allows.
+
+        Behind a proxy it is a client's mistake that way. The reset alone is taken for a failure of ours, and told as 502.
+        """
+        self._send_refusal(stream_id, 400, reason, None)
+        return StreamFault(stream_id, PROTOCOL_ERROR, reason)
+
+    def _send_refusal(self, stream_id: int, status: int, reason: str, head: RequestHead | None) -> None:
         section: list[Field] = [
             (b":status", b"%d" % status),
             *self._defaults.fields,
@@ -370,12 +385,8 @@ class ReceivingSide(ControlFrames):
         ]
         block = self._encoder.encode(section)
         self._frames += field_block(HEADERS, END_STREAM, stream_id, block, self._peer_frame_size)
-        if not end_stream:
-            self._frames.append(rst_stream(stream_id, NO_ERROR))
-            self._remember_reset(stream_id)
         method, target = ("", b"") if head is None else (head.method, head.raw_path)
         self.events.append(Refused(status, reason, method, target, "2"))
-        self._spend_reset()
 
     def _on_trailers(self, stream: Stream, block: bytes, end_stream: bool) -> None:
         received = self._blocks.decoder.decode(block, self._parameters.max_header_list_size)

@@ -106,10 +106,14 @@ MALFORMED: dict[str, Fields] = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_a_malformed_request_is_reset(case: str, peer: Any) -> None:
+def test_a_malformed_request_is_answered_and_reset(case: str, peer: Any) -> None:
+    """A proxy passes the answer on, and takes the reset alone for our failure (RFC 9113 §8.1.1)."""
     peer.send(peer.headers(1, MALFORMED[case], "END_STREAM"))
-    assert peer.events() == []
-    peer.expect_stream_error(1, PROTOCOL)
+    assert [(type(event), event.status) for event in peer.events()] == [(Refused, 400)]
+    answer, reset = peer.frames()
+    assert peer.fields(answer)[0] == (":status", "400")
+    assert "END_STREAM" in answer.flags
+    assert (reset.stream_id, reset.error_code) == (1, PROTOCOL)
     peer.get(3)
     assert [request.stream_id for request in peer.requests()] == [3]
 
