@@ -404,9 +404,9 @@ class ASGIExchange(HTTPExchange):
         if self._sendable is not None:
             self._sendable.notify()
 
-    def cancel(self) -> None:
+    def cancel(self, *, is_fault: bool = False) -> None:
         """Stop the application's call; what it has not sent is cut."""
-        self._is_cancelled = True
+        self._is_cancelled = not is_fault
         if self.task is not None:
             self.task.cancel()
 

@@ -276,7 +276,7 @@ class WebSocketExchange(WebSocketTunnel):
 
     # ---- from the connection
 
-    def cancel(self) -> None:
+    def cancel(self, *, is_fault: bool = False) -> None:
         """Stop the application's call; the peer is told."""
         if self.task is not None:
             self.task.cancel()

@@ -49,8 +49,8 @@ class Exchange(Protocol):
         """The server is about to stop."""
         ...
 
-    def cancel(self) -> None:
-        """Stop the application's call."""
+    def cancel(self, *, is_fault: bool = False) -> None:
+        """Stop the application's call: since the server stops, or, with `is_fault`, for a fault of the server's own."""
         ...
 
 

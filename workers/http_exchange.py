@@ -218,7 +218,10 @@ class HTTPExchange:
             logger.log(
                 level, "The application was stopped before its response was complete: %s", self._description
             )
-            self._cut()
+            if self._is_cancelled and self._state is HEAD:
+                self._answer(503)  # the server stops: the client, or its proxy, may ask another
+            else:
+                self._cut()
         if self._multiplexed is not None:
             self._multiplexed.exchange_ended(self._stream_id, monotonic())
             if self._multiplexed.events:  # a request that has waited for this

@@ -312,7 +312,7 @@ class Server:
         except Exception:
             # A border: a fault of ours in one request must not cut the others of its connection, nor count as a
             # running request for ever.
-            exchange.cancel()
+            exchange.cancel(is_fault=True)
             if exchange in self.running:  # it would have needed a task, and there is none that could end
                 self.exchange_ended(exchange)
                 raise

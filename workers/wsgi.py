@@ -385,7 +385,7 @@ class WSGIExchange(HTTPExchange):
         if self._body is not None:
             self._body.fail(ClientDisconnected())
 
-    def cancel(self) -> None:
+    def cancel(self, *, is_fault: bool = False) -> None:
         """Cut what has not been sent. The thread cannot be stopped; nobody waits for it."""
-        self._is_cancelled = True
+        self._is_cancelled = not is_fault
         self._end_call()

@@ -298,8 +298,9 @@ class ConnectionState:
             self._update_deadline()
 
     def _judge_leftover(self, stream: Stream) -> None:
-        """A peer that has used half of the window has more to send than what was on its way."""
-        if stream.receive_window * 2 < self._parameters.initial_stream_window_size:
+        """A peer that has used half of the window, or has announced as much, has more to send than what was on its way."""
+        half = self._parameters.initial_stream_window_size // 2
+        if stream.receive_window < half or (stream.expected or 0) > half:
             self._stop_leftover(stream.id)
 
     def _stop_leftover(self, stream_id: int) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from hpack import Encoder
+from hpack import Decoder, Encoder
 from hyperframe.frame import (
     DataFrame,
     Frame,
@@ -104,3 +104,22 @@ def until_goaway(frames: Iterator[Frame]) -> Iterator[Any]:
         yield frame
         if isinstance(frame, GoAwayFrame):
             return
+
+
+def test_who_has_had_no_answer_by_then_is_told_that_the_server_stops(serve: Serve) -> None:
+    async def never(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await receive()
+        await receive()  # for a disconnect that does not come
+
+    server = serve(never, graceful_timeout=0.1)
+    client = server.connect()
+    client.send(PREFACE + SettingsFrame(0).serialize() + get(1))
+    frames = frames_of(client)
+    next(frames)
+    server.stop()
+    (head,) = [frame for frame in frames if isinstance(frame, HeadersFrame)]
+    assert Decoder().decode(head.data)[0] == (":status", "503")
+    assert "END_STREAM" in head.flags
+    client.close()
+    server.join()

@@ -415,7 +415,7 @@ def test_a_request_that_never_ends_is_cancelled_after_the_graceful_timeout(serve
     server.stop()
     server.join()
     status, fields, _ = client.response()
-    assert (status, fields["connection"]) == (500, "close")
+    assert (status, fields["connection"]) == (503, "close")
 
 
 def test_what_waits_in_the_listen_queue_is_served_at_a_stop(serve: Serve) -> None:

@@ -52,6 +52,14 @@ def test_trailers_behind_an_early_response(peer: Any) -> None:
     peer.expect_alive()
 
 
+def test_a_request_that_announces_more_than_can_be_on_its_way_is_stopped_at_once(peer: Any) -> None:
+    peer.post(1, **{"content-length": "5000000"})
+    peer.respond(1, b"enough", 413)
+    assert [type(frame) for frame in peer.frames()] == [HeadersFrame, DataFrame, RstStreamFrame]
+    peer.data(1, b"x" * 1000)  # was on its way
+    peer.expect_alive()
+
+
 def test_a_request_that_goes_on_for_long_after_its_response_is_stopped(peer: Any) -> None:
     answer_early(peer)
     peer.wait(1.9)
