@@ -19,9 +19,15 @@ import trustme
 from h2.connection import H2Connection
 from h2.settings import SettingCodes
 from tests.workers.conftest import Serve
-from tests.workers.tls_client import Client, Handshake, client_context, dial, server_context
+from tests.workers.tls_client import (
+    Client,
+    Handshake,
+    client_context,
+    dial,
+    server_context,
+    websocket_answers,
+)
 from tests.workers.tls_records import APPLICATION_DATA, HANDSHAKE, KEY_UPDATE, KEY_UPDATE_REQUESTED
-from websockets.sync.client import connect
 
 from hypercorn.protocols.http2.engine import MAX_WAITING_FRAMES
 from hypercorn.workers.tls import TLSLayer, TLSMemory
@@ -122,12 +128,9 @@ def test_what_is_sent_behind_it_comes_behind_it(serve: Serve, pem: str, context:
             await send({"type": "websocket.send", "bytes": bytes([number]) * 1000 * number})
 
     server = serve(app, certfile=pem, websocket_per_message_deflate=False)
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    uri = "wss://example.test"
-    with connect(uri, sock=sock, ssl=context, max_size=None, proxy=None, compression=None) as peer:
-        peer.send("go on")
-        assert hashlib.sha256(bytes(peer.recv(60))).digest() == DIGEST
-        assert [peer.recv(60) for _ in range(10)] == [bytes([number]) * 1000 * number for number in range(10)]
+    large, *others = websocket_answers(server, context, 11)
+    assert hashlib.sha256(large).digest() == DIGEST
+    assert others == [bytes([number]) * 1000 * number for number in range(10)]
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
@@ -172,12 +175,7 @@ def test_a_finalizer_that_sends_in_its_middle(
 
     monkeypatch.setattr(TLSLayer, "encrypt", interrupted)
     server = serve(app, certfile=pem, websocket_per_message_deflate=False)
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    with connect(
-        "wss://example.test", sock=sock, ssl=context, max_size=None, proxy=None, compression=None
-    ) as peer:
-        peer.send("go on")
-        assert [peer.recv(60) for _ in range(3)] == [large, other, b"end"]
+    assert websocket_answers(server, context, 3) == [large, other, b"end"]
 
 
 @pytest.mark.parametrize("how", ["breaks TLS", "keeps back a message", "resets"])
