@@ -250,9 +250,9 @@ class Connection(Transport):
         if tls.handshake_done and not was_done:
             tls.tls_info()  # now: once the peer has broken TLS, it has nothing to tell to the requests before that
             self._handshake_done(tls.alpn, now)
-        if self.is_blocked:
-            self._pause_for_tls(tls)
-        elif tls.output_size:
+        if self._owes_tls_answers():
+            self._set_reading(False)
+        elif tls.output_size and not self.is_blocked:
             self._is_sending = True
             self._write(tls.data_to_send())
             self._is_sending = False

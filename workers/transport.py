@@ -351,14 +351,12 @@ class Transport:
 
     # ---- reading
 
-    def _pause_for_tls(self, tls: TLSLayer) -> None:
-        """Read nothing before the socket takes what TLS answers (to key updates, say), once that is more than a little."""
-        if tls.output_size > MAX_TLS_ANSWERS:
-            self._set_reading(False)
+    def _owes_tls_answers(self) -> bool:
+        """Whether what TLS answers (to key updates, say) has to be taken by the socket before more is read."""
+        return self.is_blocked and self.tls is not None and self.tls.output_size > MAX_TLS_ANSWERS
 
     def _set_reading(self, reading: bool) -> None:
-        tls = self.tls
-        if reading and self.is_blocked and tls is not None and tls.output_size > MAX_TLS_ANSWERS:
+        if reading and self._owes_tls_answers():
             return
         self._reading = reading
         if reading:

@@ -16,7 +16,7 @@ from hyperframe.frame import (
     RstStreamFrame,
     SettingsFrame,
 )
-from tests.workers.conftest import Client, Serve
+from tests.workers.conftest import Client, Running, Serve
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")]
@@ -41,14 +41,20 @@ def get(stream_id: int) -> bytes:
     return HeadersFrame(stream_id, Encoder().encode(GET), flags=["END_STREAM", "END_HEADERS"]).serialize()
 
 
-def test_what_an_idle_client_has_just_sent_is_served(serve: Serve) -> None:
-    server = serve(app)
+def idle_client(server: Running) -> tuple[Client, Iterator[Frame]]:
+    """One that has had an answer, and what comes behind that."""
     client = server.connect()
     client.send(PREFACE + SettingsFrame(0).serialize() + get(1))
     frames = frames_of(client)
     for frame in frames:
         if isinstance(frame, DataFrame) and "END_STREAM" in frame.flags:
             break
+    return client, frames
+
+
+def test_what_an_idle_client_has_just_sent_is_served(serve: Serve) -> None:
+    server = serve(app)
+    client, frames = idle_client(server)
     server.stop()
     seen = list(until_goaway(frames))
     assert seen[-1].last_stream_id == LAST
@@ -65,12 +71,7 @@ def test_what_an_idle_client_has_just_sent_is_served(serve: Serve) -> None:
 
 def test_one_that_says_nothing_does_not_hold_it_up(serve: Serve) -> None:
     server = serve(app)
-    client = server.connect()
-    client.send(PREFACE + SettingsFrame(0).serialize() + get(1))
-    frames = frames_of(client)
-    for frame in frames:
-        if isinstance(frame, DataFrame) and "END_STREAM" in frame.flags:
-            break
+    _, frames = idle_client(server)
     server.stop()
     server.join()
     assert [frame.last_stream_id for frame in frames if isinstance(frame, GoAwayFrame)] == [LAST, 1]
