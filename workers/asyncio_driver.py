@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from .runtime import Event, Signal, Task
+from .watches import HasDescriptor, Readiness, behind_one
 
 T = TypeVar("T")
 
@@ -42,6 +43,32 @@ class _Signal:
         return waiter
 
 
+class _LoopWatches:
+    """The loop's own way of watching: `Readiness` on `add_reader` and its kin."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
+        self._loop = loop
+        self._context = context
+
+    # The loop calls back in a copy of the present context, and keeps it as long as the watch.
+
+    def watch_readable(self, sock: HasDescriptor, callback: Callable[[], None]) -> None:
+        self._context.run(self._loop.add_reader, sock, callback)
+
+    def unwatch_readable(self, sock: HasDescriptor) -> None:
+        self._loop.remove_reader(sock)
+
+    def watch_writable(self, sock: HasDescriptor, callback: Callable[[], None]) -> None:
+        self._context.run(self._loop.add_writer, sock, callback)
+
+    def unwatch_writable(self, sock: HasDescriptor) -> None:
+        self._loop.remove_writer(sock)
+
+    def forget(self, sock: HasDescriptor) -> None:
+        self._loop.remove_reader(sock)
+        self._loop.remove_writer(sock)
+
+
 class AsyncioRuntime:
     """`Runtime` on the running asyncio (or uvloop) loop."""
 
@@ -53,6 +80,14 @@ class AsyncioRuntime:
         # libuv stops a watch at the first sign of an error, after one more call (uvloop 0.23). When that call finds
         # data, what the reset has to say is never asked for.
         self.misses_resets = self.name == "uvloop"
+        watches = _LoopWatches(loop, self._context)
+        # uvloop's own are made in C.
+        readiness: Readiness[socket.socket] = watches if self.name == "uvloop" else behind_one(watches)
+        self.watch_readable = readiness.watch_readable
+        self.unwatch_readable = readiness.unwatch_readable
+        self.watch_writable = readiness.watch_writable
+        self.unwatch_writable = readiness.unwatch_writable
+        self.forget = readiness.forget
         self.call_soon: Callable[[Callable[[], None]], object] = loop.call_soon
         self.call_from_thread: Callable[[Callable[[], None]], object] = loop.call_soon_threadsafe
 
@@ -71,23 +106,6 @@ class AsyncioRuntime:
         # Who awaits something that is cancelled meets the same error, but nobody has cancelled the task.
         task = asyncio.current_task(self._loop)
         return (asyncio.CancelledError,) if task is None or task.cancelling() else ()
-
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        # The loop calls back in a copy of the present context, and keeps it as long as the connection.
-        self._context.run(self._loop.add_reader, sock, callback)
-
-    def unwatch_readable(self, sock: socket.socket) -> None:
-        self._loop.remove_reader(sock)
-
-    def watch_writable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        self._context.run(self._loop.add_writer, sock, callback)
-
-    def unwatch_writable(self, sock: socket.socket) -> None:
-        self._loop.remove_writer(sock)
-
-    def forget(self, sock: socket.socket) -> None:
-        self._loop.remove_reader(sock)
-        self._loop.remove_writer(sock)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import trio
 
 from .runtime import Event, Signal, Task
+from .watches import HasDescriptor, behind_one
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -31,7 +31,7 @@ class _Watch:
 
     __slots__ = ("_closed", "_resumed", "_wait_ready", "armed", "callback", "sock")
 
-    def __init__(self, sock: socket.socket, wait_ready: Callable[[socket.socket], Awaitable[None]]) -> None:
+    def __init__(self, sock: HasDescriptor, wait_ready: Callable[[HasDescriptor], Awaitable[None]]) -> None:
         self.sock = sock
         self._wait_ready = wait_ready
         self.armed = True
@@ -68,6 +68,49 @@ class _Watch:
 
 def _nothing() -> None:
     return None
+
+
+class _TaskWatches:
+    """trio's own way of watching: `Readiness` with a task for each socket."""
+
+    def __init__(self, nursery: trio.Nursery, context: contextvars.Context) -> None:
+        self._nursery = nursery
+        self._context = context
+        self._readable: dict[HasDescriptor, _Watch] = {}
+        self._writable: dict[HasDescriptor, _Watch] = {}
+
+    def watch_readable(self, sock: HasDescriptor, callback: Callable[[], None]) -> None:
+        self._watch(self._readable, trio.lowlevel.wait_readable, sock, callback)
+
+    def watch_writable(self, sock: HasDescriptor, callback: Callable[[], None]) -> None:
+        self._watch(self._writable, trio.lowlevel.wait_writable, sock, callback)
+
+    def _watch(
+        self,
+        watches: dict[HasDescriptor, _Watch],
+        wait_ready: Callable[[HasDescriptor], Awaitable[None]],
+        sock: HasDescriptor,
+        callback: Callable[[], None],
+    ) -> None:
+        watch = watches.get(sock)
+        if watch is None:
+            watches[sock] = watch = _Watch(sock, wait_ready)
+            self._context.run(self._nursery.start_soon, watch.run)
+        watch.arm(callback)
+
+    def unwatch_readable(self, sock: HasDescriptor) -> None:
+        if (watch := self._readable.get(sock)) is not None:
+            watch.armed = False
+
+    def unwatch_writable(self, sock: HasDescriptor) -> None:
+        if (watch := self._writable.get(sock)) is not None:
+            watch.armed = False
+
+    def forget(self, sock: HasDescriptor) -> None:
+        for watches in (self._readable, self._writable):
+            if (watch := watches.pop(sock, None)) is not None:
+                watch.close()
+        trio.lowlevel.notify_closing(sock)
 
 
 class _Signal:
@@ -120,8 +163,12 @@ class TrioRuntime:
         self._context = contextvars.copy_context()
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
-        self._readable: dict[socket.socket, _Watch] = {}
-        self._writable: dict[socket.socket, _Watch] = {}
+        readiness = behind_one(_TaskWatches(nursery, self._context))
+        self.watch_readable = readiness.watch_readable
+        self.unwatch_readable = readiness.unwatch_readable
+        self.watch_writable = readiness.watch_writable
+        self.unwatch_writable = readiness.unwatch_writable
+        self.forget = readiness.forget
         self.make_event: Callable[[], Event] = trio.Event
         self.make_signal: Callable[[], Signal] = _Signal
 
@@ -138,39 +185,6 @@ class TrioRuntime:
 
     def call_from_thread(self, callback: Callable[[], None], /) -> None:
         self._token.run_sync_soon(callback)
-
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        self._watch(self._readable, trio.lowlevel.wait_readable, sock, callback)
-
-    def watch_writable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        self._watch(self._writable, trio.lowlevel.wait_writable, sock, callback)
-
-    def _watch(
-        self,
-        watches: dict[socket.socket, _Watch],
-        wait_ready: Callable[[socket.socket], Awaitable[None]],
-        sock: socket.socket,
-        callback: Callable[[], None],
-    ) -> None:
-        watch = watches.get(sock)
-        if watch is None:
-            watches[sock] = watch = _Watch(sock, wait_ready)
-            self._context.run(self._nursery.start_soon, watch.run)
-        watch.arm(callback)
-
-    def unwatch_readable(self, sock: socket.socket) -> None:
-        if (watch := self._readable.get(sock)) is not None:
-            watch.armed = False
-
-    def unwatch_writable(self, sock: socket.socket) -> None:
-        if (watch := self._writable.get(sock)) is not None:
-            watch.armed = False
-
-    def forget(self, sock: socket.socket) -> None:
-        for watches in (self._readable, self._writable):
-            if (watch := watches.pop(sock, None)) is not None:
-                watch.close()
-        trio.lowlevel.notify_closing(sock)
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)

@@ -1,0 +1,134 @@
+"""Who is called back when a socket is ready: many sockets behind one descriptor of the loop.
+
+`EpollWatches` stands between the server and a loop's own way of watching. The kernel lets an epoll watch another: the
+loop sees a single descriptor, that of the epoll in here, and what is ready in it is asked for and called in one go.
+
+asyncio makes a handle and runs a context for each socket that is ready, and the handle, its context and some objects
+more for each socket that begins to be watched; trio keeps a task for each, and arms the kernel anew after each event.
+Here both cost a look into a dictionary. The price is one more system call for each turn of the loop. uvloop does all
+that in C, and nothing is gained there. docs/decisions/0001-readiness.md has figures.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol, TypeVar
+
+#: How many sockets one turn of the loop serves; those behind them are first in the next.
+_MAX_EVENTS = 256
+
+
+class HasDescriptor(Protocol):
+    """What can be watched: a socket, or an epoll."""
+
+    def fileno(self) -> int: ...
+
+
+Watched_contra = TypeVar("Watched_contra", bound=HasDescriptor, contravariant=True)
+
+
+class Readiness(Protocol[Watched_contra]):
+    """The part of `runtime.Runtime` that tells what is ready, and what a loop has for that."""
+
+    def watch_readable(self, sock: Watched_contra, callback: Callable[[], None]) -> None: ...
+
+    def unwatch_readable(self, sock: Watched_contra) -> None: ...
+
+    def watch_writable(self, sock: Watched_contra, callback: Callable[[], None]) -> None: ...
+
+    def unwatch_writable(self, sock: Watched_contra) -> None: ...
+
+    def forget(self, sock: Watched_contra) -> None: ...
+
+
+def behind_one(loop: Readiness[HasDescriptor]) -> Readiness[socket.socket]:
+    """Sockets behind one descriptor of the loop where the system has epoll; else the loop's own way."""
+    return EpollWatches(loop) if sys.platform == "linux" else loop
+
+
+if sys.platform == "linux":
+    _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+    _Callbacks = dict[int, Callable[[], None]]
+
+    class EpollWatches:
+        """`Readiness` for any number of sockets.
+
+        The loop watches the epoll only while something is watched by it, so nothing has to be given back at the end. It is
+        made once: when the process is out of descriptors, listeners rest and are watched again.
+
+        Args:
+            loop: the loop's own way.
+        """
+
+        def __init__(self, loop: Readiness[HasDescriptor]) -> None:
+            self._loop = loop
+            self._epoll = select.epoll()
+            self._readers: _Callbacks = {}
+            self._writers: _Callbacks = {}
+
+        def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
+            self._watch(sock, self._readers, _IN, callback)
+
+        def watch_writable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
+            self._watch(sock, self._writers, _OUT, callback)
+
+        def unwatch_readable(self, sock: socket.socket) -> None:
+            self._unwatch(sock, self._readers)
+
+        def unwatch_writable(self, sock: socket.socket) -> None:
+            self._unwatch(sock, self._writers)
+
+        def forget(self, sock: socket.socket) -> None:
+            self._unwatch(sock, self._readers, self._writers)
+
+        def _watch(
+            self, sock: socket.socket, watched: _Callbacks, events: int, callback: Callable[[], None]
+        ) -> None:
+            descriptor = sock.fileno()
+            before = self._events(descriptor)
+            if not self._readers and not self._writers:
+                self._loop.watch_readable(self._epoll, self._call_back)
+            if not before & events:
+                self._change(descriptor, before, before | events)
+            watched[descriptor] = callback
+
+        def _unwatch(self, sock: socket.socket, *watched: _Callbacks) -> None:
+            descriptor = sock.fileno()
+            before = self._events(descriptor)
+            for callbacks in watched:
+                callbacks.pop(descriptor, None)
+            after = self._events(descriptor)
+            if after != before:
+                self._change(descriptor, before, after)
+                if not self._readers and not self._writers:
+                    self._loop.forget(self._epoll)
+
+        def _events(self, descriptor: int) -> int:
+            """What is looked for."""
+            return (_IN if descriptor in self._readers else 0) | (_OUT if descriptor in self._writers else 0)
+
+        def _change(self, descriptor: int, before: int, after: int) -> None:
+            """Have the kernel look for other events. It has forgotten a descriptor that somebody has closed meanwhile."""
+            if not after:
+                with suppress(OSError):
+                    self._epoll.unregister(descriptor)
+                return
+            if before:
+                with suppress(FileNotFoundError):
+                    self._epoll.modify(descriptor, after)
+                    return
+            self._epoll.register(descriptor, after)
+
+        def _call_back(self) -> None:
+            """What is ready is called; an error or a hang-up counts as both, for reading and writing tell of it."""
+            readers, writers = self._readers, self._writers
+            for descriptor, events in self._epoll.poll(0, _MAX_EVENTS):
+                # One that came before may have stopped any that come behind it.
+                if events != _OUT and (callback := readers.get(descriptor)) is not None:
+                    callback()
+                if events != _IN and (callback := writers.get(descriptor)) is not None:
+                    callback()
