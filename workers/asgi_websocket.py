@@ -61,14 +61,12 @@ def session_parameters(settings: Settings) -> SessionParameters:
 class WebSocketExchange(WebSocketTunnel):
     """Runs the application for one WebSocket; an `exchange.Exchange`."""
 
-    __slots__ = ("_handshake", "_state", "_turn_ends", "task")
+    __slots__ = ("_handshake", "_state", "task")
 
     def __init__(self, connection: Connection, request: Request) -> None:
         super().__init__(connection, request)
         self._state = State.HANDSHAKE
         self._handshake: Handshake | None = None
-        #: The value of `bytes_sent` at which others get their turn, if no message had its cost.
-        self._turn_ends = TURN_SIZE
         self.task: Task | None = None
 
     # ---- the application's call

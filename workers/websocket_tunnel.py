@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..protocols.engine import NEVER, Closing, LocalProtocolError
 from ..protocols.websocket import Close, WebSocketSession
-from .connection import FLUSH_SIZE
+from .connection import FLUSH_SIZE, TURN_SIZE
 from .errors import ClientDisconnected, as_bytes
 from .supervision import DrainReason
 
@@ -67,6 +67,7 @@ class WebSocketTunnel:
         "_sendable",
         "_session",
         "_stream_id",
+        "_turn_ends",
         "bytes_sent",
         "close_code",
         "deadline",
@@ -95,6 +96,8 @@ class WebSocketTunnel:
         self._peer_left = request.end_stream and request.http_version == "2"
         self._receivable: Signal | None = None
         self._sendable: Signal | None = None
+        #: The value of `bytes_sent` at which others get their turn, if no message had its cost.
+        self._turn_ends = TURN_SIZE
         self.is_closed = False
         self.is_refused = False
         self.bytes_sent: int = 0
@@ -132,6 +135,7 @@ class WebSocketTunnel:
             if self._receivable is None:
                 self._receivable = self._connection.runtime.make_signal()
             await self._receivable.wait()
+            self._turn_ends = self.bytes_sent + TURN_SIZE  # others have had theirs meanwhile
         if type(message) is bytes:
             return {"type": "websocket.receive", "bytes": message, "text": None}
         if type(message) is str:
