@@ -35,12 +35,15 @@ from .receiving import MAX_WAITING_FRAMES, ReceivingSide
 from .requests import CONNECTION_FIELDS, RequestHead
 from .streams import Stream
 
+_QUIET_PING = b"anybody?"
 _DRAIN_PING = b"draining"
 _ALIVE_PING = b"stillyou"
 #: How long a connection that carries requests side by side must be without one to count as quiet.
 _QUIET_SECONDS = 0.05
 #: How long the first GOAWAY waits for the answer to its PING.
 _PING_SECONDS = 0.5
+#: And how long then for requests that their client has sent between the two, unless a stop waits for this alone.
+_BETWEEN_SECONDS = 0.1
 #: The same where nothing is open and the stop of a server waits for this alone.
 _FAREWELL_SECONDS = 0.25
 #: How many `drain_delay`s a connection that has reached its limit of requests may wait for a quiet moment.
@@ -53,7 +56,9 @@ class Drain(enum.Enum):
 
     NOT = "not"
     WAITING = "waiting for a quiet moment"
+    ASKING = "it is quiet, and the peer is asked whether it reads"
     ANNOUNCED = "first GOAWAY sent"
+    HEARD = "and its PING answered"
     FINAL = "last GOAWAY sent"
 
 
@@ -69,7 +74,16 @@ class HTTP2Engine(ReceivingSide):
         secure: the connection is encrypted; only used for the scheme of pushed requests.
     """
 
-    __slots__ = ("_drain", "_drain_latest", "_drains_at_once", "_is_ping_due", "_is_stopping")
+    __slots__ = (
+        "_asked_behind",
+        "_does_read",
+        "_drain",
+        "_drain_latest",
+        "_drains_at_once",
+        "_is_ping_due",
+        "_is_stopping",
+        "_questions_left",
+    )
 
     def __init__(
         self,
@@ -84,6 +98,11 @@ class HTTP2Engine(ReceivingSide):
         self._drain = Drain.NOT
         self._drains_at_once = False
         self._drain_latest = NEVER
+        #: Whether the peer reads while nothing is open, once that is known.
+        self._does_read: bool | None = None
+        #: How many requests there had been when it was asked, and how often it may be asked in vain.
+        self._asked_behind = 0
+        self._questions_left = 2
         self._is_stopping = False
         #: The ping deadline is for the answer to a PING, not for sending the next one.
         self._is_ping_due = False
@@ -225,9 +244,7 @@ class HTTP2Engine(ReceivingSide):
         if self._preface_left:
             self._close()
         else:
-            self._drains_at_once = True
-            self._stop_all_leftovers()
-            self._announce_drain()
+            self._end_quietly()
 
     def _read_overdue(self) -> None:
         """Give up a peer that owes some request its content; one that waits for answers only owes nothing."""
@@ -274,8 +291,8 @@ class HTTP2Engine(ReceivingSide):
         """Take no new work, finish what is open, then close (RFC 9113 §6.8).
 
         Two steps: GOAWAY with the highest possible stream, so that the peer opens no more; when what was on
-        its way must have arrived (a PING has come back, or `drain_delay`), GOAWAY with the last stream that
-        is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
+        its way must have arrived (a tenth of a second after a PING has come back, or `drain_delay`), GOAWAY with the
+        last stream that is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
         on the h2 library among them, give up all that is open when they see a GOAWAY. An idle connection is told
         `at_once`, and has a quarter of a second for what was on its way; told so twice, it ends.
         """
@@ -283,22 +300,27 @@ class HTTP2Engine(ReceivingSide):
         self._now = now
         if self._is_over:
             return
-        was_told = self._drains_at_once and self._drain is Drain.ANNOUNCED
+        was_told = self._drain is Drain.HEARD or (self._drains_at_once and self._drain is Drain.ANNOUNCED)
         self._drains_at_once = self._drains_at_once or at_once
         if at_once and self.is_idle:
             if was_told:
                 self._finish_drain()
             else:
                 self._announce_quietly()
-        elif self._drain in (Drain.NOT, Drain.WAITING):
+        elif self._drain in (Drain.NOT, Drain.WAITING, Drain.ASKING):
             self._wait_for_quiet(self._parameters.drain_delay)
 
     def _limit_reached(self) -> None:
         """`keep_alive_max_requests`: nothing hurries, but twice as many are enough."""
-        if self._drain is Drain.NOT:
+        if self._drain is Drain.NOT or (self._drain is Drain.ASKING and not self._has_served(2)):
             self._wait_for_quiet(_PATIENCE * self._parameters.drain_delay)
-        elif self._drain is Drain.WAITING:
+        elif self._drain in (Drain.WAITING, Drain.ASKING):
             self._announce_drain()
+
+    def _has_served(self, times: int) -> bool:
+        """`keep_alive_max_requests` has been reached so many times."""
+        limit = self._parameters.keep_alive_max_requests
+        return bool(limit) and self._requests >= times * limit
 
     def _wait_for_quiet(self, seconds: float) -> None:
         self._drain = Drain.WAITING
@@ -317,7 +339,9 @@ class HTTP2Engine(ReceivingSide):
         super()._all_done()
 
     def _drain_overdue(self) -> None:
-        if self._drain is not Drain.WAITING:
+        if self._drain is Drain.ASKING:
+            self._after_asking(is_answered=False)
+        elif self._drain is not Drain.WAITING:
             self._finish_drain()
         elif not self._streams:
             self._announce_quietly()
@@ -327,20 +351,59 @@ class HTTP2Engine(ReceivingSide):
             self._announce_drain()
 
     def _announce_quietly(self) -> None:
-        """Nothing is open. At the limit of requests that is all: whoever sends now is told to try again.
-
-        (httpx reads nothing while it is idle, and would fail the request that finds the first GOAWAY alone.)
-        """
-        # First, for the h2 library takes no RST_STREAM after a GOAWAY, and loses the answer that came with it.
-        self._stop_all_leftovers()
+        """Nothing is open, and the server stops, or the limit of requests is reached."""
         if self._is_stopping:
+            # First, for the h2 library takes no RST_STREAM after a GOAWAY, and loses the answer that came with it.
+            self._stop_all_leftovers()
+            self._announce_drain()
+        elif self._was_parallel:
+            self._end_quietly()
+        else:
+            self._say_all()
+
+    def _end_quietly(self) -> None:
+        """Nothing is open and nothing hurries; it matters whether this client reads while it is idle.
+
+        One that does is told in two steps, and so loses nothing. One that does not gets both GOAWAYs at once: httpx would
+        fail the request that finds the first alone, but tries again what is said not to have been looked at. For others
+        that would be a loss: not all content can be sent twice.
+        """
+        if self._does_read is None:
+            self._drain = Drain.ASKING
+            self._asked_behind = self._requests
+            self._frames.append(ping(_QUIET_PING))
+            self._drain_deadline = self._now + _PING_SECONDS
+            self._update_deadline()
+        elif self._does_read:
+            self._stop_all_leftovers()
             self._announce_drain()
         else:
-            self._frames.append(goaway(MAX_STREAM_ID, NO_ERROR))
-            self._finish_drain()
+            self._say_all()
+
+    def _after_asking(self, *, is_answered: bool) -> None:
+        is_quiet = self._requests == self._asked_behind
+        if is_quiet:
+            self._does_read = is_answered
+        elif is_answered:
+            # Who reads nothing while it is idle reads while it waits for an answer; but this may also be chance.
+            self._questions_left -= 1
+            if not self._questions_left:
+                self._does_read = False
+        if is_quiet and not self._streams:
+            self._end_quietly()
+        else:
+            is_at_limit = self._has_served(1)
+            self._drain = Drain.WAITING if is_at_limit else Drain.NOT
+            self._drain_deadline = self._drain_latest if is_at_limit else NEVER
+            self._update_deadline()
+
+    def _say_all(self) -> None:
+        self._stop_all_leftovers()
+        self._frames.append(goaway(MAX_STREAM_ID, NO_ERROR))
+        self._finish_drain()
 
     def _announce_drain(self) -> None:
-        if self._drain is not Drain.ANNOUNCED:
+        if self._drain not in (Drain.ANNOUNCED, Drain.HEARD):
             self._drain = Drain.ANNOUNCED
             # The PING stands first: the h2 library takes no frame but GOAWAY after a GOAWAY.
             self._frames += (ping(_DRAIN_PING), goaway(MAX_STREAM_ID, NO_ERROR))
@@ -350,8 +413,16 @@ class HTTP2Engine(ReceivingSide):
         self._update_deadline()
 
     def _pong_received(self, payload: bytes) -> None:
-        if payload == _DRAIN_PING and self._drain is Drain.ANNOUNCED:
-            self._finish_drain()
+        if payload == _QUIET_PING and self._drain is Drain.ASKING:
+            self._after_asking(is_answered=True)
+        elif payload == _DRAIN_PING and self._drain is Drain.ANNOUNCED:
+            if self._drains_at_once and not self._streams:
+                self._finish_drain()
+            else:
+                # It has read the PING, but perhaps not yet what stands behind it.
+                self._drain = Drain.HEARD
+                self._drain_deadline = min(self._drain_deadline, self._now + _BETWEEN_SECONDS)
+                self._update_deadline()
 
     def _finish_drain(self) -> None:
         self._drain = Drain.FINAL

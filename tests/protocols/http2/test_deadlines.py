@@ -33,17 +33,18 @@ def fresh(peer: Any) -> Any:
 
 
 def test_a_connection_without_requests_is_closed(peer: Any) -> None:
+    """Whoever does not answer may be one that reads nothing now, and must not find the first GOAWAY alone."""
     assert peer.engine.deadline == peer.now + 5.0
     peer.wait(4.9)
     assert peer.engine.closing is Closing.OPEN
     peer.wait(0.2)
-    ping, goaway = peer.frames()
+    (ping,) = peer.frames()
     assert isinstance(ping, PingFrame)
-    assert (goaway.error_code, goaway.last_stream_id) == (NO_ERROR, 2**31 - 1)
     assert peer.engine.closing is Closing.OPEN
-    peer.wait(0.3)
-    (goaway,) = peer.frames()
-    assert (goaway.error_code, goaway.last_stream_id) == (NO_ERROR, 0)
+    peer.wait(0.5)
+    first, last = peer.frames()
+    assert (first.error_code, first.last_stream_id) == (NO_ERROR, 2**31 - 1)
+    assert (last.error_code, last.last_stream_id) == (NO_ERROR, 0)
     assert peer.engine.closing is Closing.AFTER_FLUSH
     assert peer.engine.deadline == NEVER
 
@@ -51,22 +52,43 @@ def test_a_connection_without_requests_is_closed(peer: Any) -> None:
 def test_what_is_on_its_way_to_an_idle_connection_that_ends_is_served(peer: Any) -> None:
     """RFC 9113 §6.8: the last GOAWAY comes when the peer has had time to see the first."""
     peer.wait(5.1)
-    ping, _ = peer.frames()
+    (asked,) = peer.frames()
+    peer.send(PingFrame(0, asked.opaque_data, flags=["ACK"]))
+    ping, goaway = peer.frames()
+    assert goaway.last_stream_id == 2**31 - 1
     peer.get(1)
     peer.send(PingFrame(0, ping.opaque_data, flags=["ACK"]))
+    peer.get(3)  # sent between the PING and the GOAWAY
+    assert peer.frames() == []
+    peer.wait(0.1)
     (goaway,) = peer.frames()
-    assert goaway.last_stream_id == 1
+    assert goaway.last_stream_id == 3
     assert peer.engine.closing is Closing.OPEN
-    peer.respond(1, b"in time")
-    assert peer.body(1, peer.frames()) == b"in time"
+    for stream_id in (1, 3):
+        peer.respond(stream_id, b"in time")
+        assert peer.body(stream_id, peer.frames()) == b"in time"
     assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_request_keeps_an_idle_connection_that_is_about_to_end(is_answered: bool, peer: Any) -> None:
+    peer.wait(5.1)
+    (asked,) = peer.frames()
+    peer.get(1)
+    if is_answered:
+        peer.send(PingFrame(0, asked.opaque_data, flags=["ACK"]))
+    peer.wait(0.5)
+    assert peer.frames() == []
+    peer.respond(1, b"x")
+    assert peer.body(1, peer.frames()) == b"x"
+    assert peer.engine.deadline == peer.now + 5.0
 
 
 def test_pings_do_not_keep_it_alive(peer: Any) -> None:
     peer.wait(3)
     peer.expect_alive()
     peer.wait(2.1)
-    peer.wait(0.3)
+    peer.wait(0.5)
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
@@ -77,7 +99,7 @@ def test_open_requests_do(peer: Any) -> None:
     assert peer.body(1, peer.frames()) == b"at last"
     assert peer.engine.deadline == peer.now + 5.0
     peer.wait(5.1)
-    peer.wait(0.3)
+    peer.wait(0.5)
     assert peer.of_type(GoAwayFrame)[-1].last_stream_id == 1
 
 
@@ -97,7 +119,7 @@ def test_it_is_not_idle_while_its_last_answer_is_on_its_way(is_blocked_first: bo
     peer.wait(4.9)
     assert peer.engine.closing is Closing.OPEN
     peer.wait(0.2)
-    peer.wait(0.3)
+    peer.wait(0.5)
     assert peer.engine.closing is Closing.AFTER_FLUSH
 
 
