@@ -55,9 +55,13 @@ class Exchange:
         return self.id & 1 == 1 and not (self.is_framed or self.was_cut or self.was_lost)
 
     def is_at_work(self, now: float) -> bool:
-        """It takes the place of an application: while its stream is open, and for a minute while it runs in vain."""
-        is_running = self.was_lost and not self.is_call_over and not self.is_complete
-        return self.is_open or (self.id & 1 == 1 and is_running and now - self.lost_at < 60)
+        """It takes the place of an application: until its answer is complete, and for a minute while it runs in vain.
+
+        That the end of its answer waits for the socket does not matter: nobody works on it.
+        """
+        if self.is_complete or self.id & 1 == 0:
+            return False
+        return self.is_open or (self.was_lost and not self.is_call_over and now - self.lost_at < 60)
 
     @property
     def is_sending(self) -> bool:
