@@ -68,6 +68,9 @@ class _LoopWatches:
         self._loop.remove_reader(sock)
         self._loop.remove_writer(sock)
 
+    def close(self) -> None:
+        """It has nothing of its own."""
+
 
 class AsyncioRuntime:
     """`Runtime` on the running asyncio (or uvloop) loop."""
@@ -88,6 +91,7 @@ class AsyncioRuntime:
         self.watch_writable = readiness.watch_writable
         self.unwatch_writable = readiness.unwatch_writable
         self.forget = readiness.forget
+        self.close = readiness.close
         self.call_soon: Callable[[Callable[[], None]], object] = loop.call_soon
         self.call_from_thread: Callable[[Callable[[], None]], object] = loop.call_soon_threadsafe
 

@@ -96,6 +96,10 @@ class Runtime(Protocol):
         """The socket is about to be closed: drop every watch on it."""
         ...
 
+    def close(self) -> None:
+        """Its server has ended: give back what the runtime holds. Nothing is watched any more."""
+        ...
+
     async def sleep(self, seconds: float) -> None: ...
 
     async def wait(self, event: Event, timeout: float | None) -> bool:

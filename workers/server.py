@@ -175,6 +175,7 @@ class Server:
             self._end_hand_over()
         if self._ended is not None:
             self._ended()
+        self.runtime.close()
 
     @property
     def tasks(self) -> list[Task]:

@@ -1,7 +1,8 @@
 """The driver for trio: `Runtime` on a nursery.
 
-trio has no readiness callbacks, only tasks that wait; so each watched socket has one task that waits for
-readability and calls back, and, only while something cannot be written at once, a second one for writability.
+trio has no readiness callbacks, only tasks that wait. Where the system has epoll one task waits for all sockets
+(`watches.py`); elsewhere each has one that waits for readability and calls back, and, only while something cannot be
+written at once, a second one for writability.
 No task of the server's is interrupted by a KeyboardInterrupt, which trio then raises in the main task.
 """
 
@@ -71,7 +72,7 @@ def _nothing() -> None:
 
 
 class _TaskWatches:
-    """trio's own way of watching: `Readiness` with a task for each socket."""
+    """trio's own way of watching: `Readiness` with a task for each socket, or for the one epoll that stands for all."""
 
     def __init__(self, nursery: trio.Nursery, context: contextvars.Context) -> None:
         self._nursery = nursery
@@ -111,6 +112,9 @@ class _TaskWatches:
             if (watch := watches.pop(sock, None)) is not None:
                 watch.close()
         trio.lowlevel.notify_closing(sock)
+
+    def close(self) -> None:
+        """What its tasks have is the nursery's."""
 
 
 class _Signal:
@@ -169,6 +173,7 @@ class TrioRuntime:
         self.watch_writable = readiness.watch_writable
         self.unwatch_writable = readiness.unwatch_writable
         self.forget = readiness.forget
+        self.close = readiness.close
         self.make_event: Callable[[], Event] = trio.Event
         self.make_signal: Callable[[], Signal] = _Signal
 

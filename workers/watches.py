@@ -11,12 +11,15 @@ that in C, and nothing is gained there. docs/decisions/0001-readiness.md has fig
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
+
+logger = logging.getLogger("hypercorn.error")
 
 #: How many sockets one turn of the loop serves; those behind them are first in the next.
 _MAX_EVENTS = 256
@@ -44,6 +47,8 @@ class Readiness(Protocol[Watched_contra]):
 
     def forget(self, sock: Watched_contra) -> None: ...
 
+    def close(self) -> None: ...
+
 
 def behind_one(loop: Readiness[HasDescriptor]) -> Readiness[socket.socket]:
     """Sockets behind one descriptor of the loop where the system has epoll; else the loop's own way."""
@@ -57,8 +62,8 @@ if sys.platform == "linux":
     class EpollWatches:
         """`Readiness` for any number of sockets.
 
-        The loop watches the epoll only while something is watched by it, so nothing has to be given back at the end. It is
-        made once: when the process is out of descriptors, listeners rest and are watched again.
+        The loop watches the epoll only while something is watched by it. The epoll is made once and kept until `close`: when
+        the process is out of descriptors, listeners rest and are watched again.
 
         Args:
             loop: the loop's own way.
@@ -66,7 +71,7 @@ if sys.platform == "linux":
 
         def __init__(self, loop: Readiness[HasDescriptor]) -> None:
             self._loop = loop
-            self._epoll = select.epoll()
+            self._epoll: select.epoll | None = None
             self._readers: _Callbacks = {}
             self._writers: _Callbacks = {}
 
@@ -90,10 +95,13 @@ if sys.platform == "linux":
         ) -> None:
             descriptor = sock.fileno()
             before = self._events(descriptor)
+            epoll = self._epoll
+            if epoll is None:
+                epoll = self._epoll = select.epoll()
             if not self._readers and not self._writers:
-                self._loop.watch_readable(self._epoll, self._call_back)
+                self._loop.watch_readable(epoll, self._call_back)
             if not before & events:
-                self._change(descriptor, before, before | events)
+                _change(epoll, descriptor, before, before | events)
             watched[descriptor] = callback
 
         def _unwatch(self, sock: socket.socket, *watched: _Callbacks) -> None:
@@ -102,33 +110,47 @@ if sys.platform == "linux":
             for callbacks in watched:
                 callbacks.pop(descriptor, None)
             after = self._events(descriptor)
-            if after != before:
-                self._change(descriptor, before, after)
+            if after != before and (epoll := self._epoll) is not None:
+                _change(epoll, descriptor, before, after)
                 if not self._readers and not self._writers:
-                    self._loop.forget(self._epoll)
+                    self._loop.forget(epoll)
 
         def _events(self, descriptor: int) -> int:
             """What is looked for."""
             return (_IN if descriptor in self._readers else 0) | (_OUT if descriptor in self._writers else 0)
 
-        def _change(self, descriptor: int, before: int, after: int) -> None:
-            """Have the kernel look for other events. It has forgotten a descriptor that somebody has closed meanwhile."""
-            if not after:
-                with suppress(OSError):
-                    self._epoll.unregister(descriptor)
-                return
-            if before:
-                with suppress(FileNotFoundError):
-                    self._epoll.modify(descriptor, after)
-                    return
-            self._epoll.register(descriptor, after)
+        def close(self) -> None:
+            """Watch nothing any more, and give the descriptor back."""
+            self._readers.clear()
+            self._writers.clear()
+            if self._epoll is not None:
+                self._loop.forget(self._epoll)
+                self._epoll.close()
+                self._epoll = None
 
         def _call_back(self) -> None:
             """What is ready is called; an error or a hang-up counts as both, for reading and writing tell of it."""
+            assert self._epoll is not None  # it has just been seen to be ready
             readers, writers = self._readers, self._writers
             for descriptor, events in self._epoll.poll(0, _MAX_EVENTS):
-                # One that came before may have stopped any that come behind it.
-                if events != _OUT and (callback := readers.get(descriptor)) is not None:
-                    callback()
-                if events != _IN and (callback := writers.get(descriptor)) is not None:
-                    callback()
+                try:
+                    # One that came before may have stopped any that come behind it.
+                    if events != _OUT and (callback := readers.get(descriptor)) is not None:
+                        callback()
+                    if events != _IN and (callback := writers.get(descriptor)) is not None:
+                        callback()
+                except Exception:
+                    # A border: those behind it would have to wait, and again in each turn should it come again.
+                    logger.exception("Error in a callback for a socket that is ready")
+
+    def _change(epoll: select.epoll, descriptor: int, before: int, after: int) -> None:
+        """Have the kernel look for other events. It has forgotten a descriptor that somebody has closed meanwhile."""
+        if not after:
+            with suppress(OSError):
+                epoll.unregister(descriptor)
+            return
+        if before:
+            with suppress(FileNotFoundError):
+                epoll.modify(descriptor, after)
+                return
+        epoll.register(descriptor, after)

@@ -243,8 +243,10 @@ class HTTP2Engine(ReceivingSide):
         self._idle_deadline = NEVER
         if self._preface_left:
             self._close()
-        else:
+        elif self._drain is Drain.NOT:
             self._end_quietly()
+        elif self._drain is Drain.WAITING:
+            self._announce_quietly()
 
     def _read_overdue(self) -> None:
         """Give up a peer that owes some request its content; one that waits for answers only owes nothing."""
@@ -294,7 +296,8 @@ class HTTP2Engine(ReceivingSide):
         its way must have arrived (a tenth of a second after a PING has come back, or `drain_delay`), GOAWAY with the
         last stream that is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
         on the h2 library among them, give up all that is open when they see a GOAWAY. An idle connection is told
-        `at_once`, and has a quarter of a second for what was on its way; told so twice, it ends.
+        `at_once`, and has a quarter of a second for what was on its way; it ends when its PING is answered, or when it is
+        told so again.
         """
         self._is_stopping = True
         self._now = now
@@ -351,7 +354,10 @@ class HTTP2Engine(ReceivingSide):
             self._announce_drain()
 
     def _announce_quietly(self) -> None:
-        """Nothing is open, and the server stops, or the limit of requests is reached."""
+        """Nothing is open, and the server stops, or the limit of requests is reached.
+
+        At the limit, who has sent one request after the other is told both GOAWAYs with the end of its last answer.
+        """
         if self._is_stopping:
             # First, for the h2 library takes no RST_STREAM after a GOAWAY, and loses the answer that came with it.
             self._stop_all_leftovers()
@@ -381,21 +387,26 @@ class HTTP2Engine(ReceivingSide):
             self._say_all()
 
     def _after_asking(self, *, is_answered: bool) -> None:
-        is_quiet = self._requests == self._asked_behind
-        if is_quiet:
-            self._does_read = is_answered
-        elif is_answered:
-            # Who reads nothing while it is idle reads while it waits for an answer; but this may also be chance.
-            self._questions_left -= 1
-            if not self._questions_left:
-                self._does_read = False
-        if is_quiet and not self._streams:
-            self._end_quietly()
-        else:
-            is_at_limit = self._has_served(1)
+        is_at_limit = self._has_served(1)
+        if self._requests != self._asked_behind:
+            # It was not quiet. Who reads nothing while it is idle answers when it reads for its request, but the two may also
+            # have crossed; only the limit has to come to an end with this.
+            if is_at_limit and is_answered:
+                self._questions_left -= 1
+                if not self._questions_left:
+                    self._does_read = False
             self._drain = Drain.WAITING if is_at_limit else Drain.NOT
-            self._drain_deadline = self._drain_latest if is_at_limit else NEVER
+            self._drain_deadline = NEVER
+            if is_at_limit:
+                quiet = NEVER if self._streams else self._now + _QUIET_SECONDS
+                self._drain_deadline = min(self._drain_latest, quiet)
             self._update_deadline()
+        elif not is_answered and not self._is_writable:
+            # It has not been asked yet.
+            self._drain_deadline = self._now + _PING_SECONDS
+        else:
+            self._does_read = is_answered
+            self._end_quietly()
 
     def _say_all(self) -> None:
         self._stop_all_leftovers()

@@ -30,13 +30,13 @@ class Pairs:
 
     def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._sleep = sleep
-        self._open: list[socket.socket] = []
+        self.open: list[socket.socket] = []
 
     def make(self) -> tuple[socket.socket, socket.socket]:
         pair = socket.socketpair()
         for sock in pair:
             sock.setblocking(False)
-        self._open += pair
+        self.open += pair
         return pair
 
     async def turn(self, sockets: Sockets) -> None:
@@ -54,7 +54,7 @@ class Pairs:
             await self._sleep(0)
 
     def close(self) -> None:
-        for sock in self._open:
+        for sock in self.open:
             sock.close()
 
 
@@ -63,6 +63,15 @@ def pairs(loop_name: str) -> Iterator[Pairs]:
     pairs = Pairs(trio.sleep if loop_name == "trio" else asyncio.sleep)
     yield pairs
     pairs.close()
+
+
+def epolls() -> int:
+    """How many of this process are open."""
+    links = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the directory itself
+            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return links.count("anon_inode:[eventpoll]")
 
 
 @pytest.fixture(params=["own", "behind one"])
@@ -241,6 +250,52 @@ def test_nothing_is_lost_when_more_is_ready_than_one_turn_serves(
 
 
 @pytest.mark.parametrize("run", ["behind one"], indirect=True)
+def test_a_callback_that_raises_keeps_nobody_waiting(
+    run: Run, pairs: Pairs, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(sockets: Sockets) -> None:
+        told: list[bytes] = []
+
+        def fail() -> None:
+            raise ValueError("a fault")
+
+        for callback in (fail, lambda: told.append(readable[1].recv(9))):
+            ours, theirs = pairs.make()
+            readable.append(ours)
+            sockets.watch_readable(ours, callback)
+            theirs.send(b"x")
+        await pairs.until(lambda: bool(told))
+        sockets.forget(readable[0])
+        await pairs.turn(sockets)
+        assert told == [b"x"]
+
+    readable: list[socket.socket] = []
+    run(body)
+    assert "a fault" in caplog.text
+
+
+@pytest.mark.parametrize("run", ["behind one"], indirect=True)
+def test_nothing_is_left_once_it_is_closed(run: Run, pairs: Pairs) -> None:
+    async def body(sockets: Sockets) -> None:
+        before = epolls()
+        ours, theirs = pairs.make()
+        other, _ = pairs.make()
+        sockets.watch_readable(ours, lambda: pytest.fail("it is closed"))
+        sockets.watch_writable(other, lambda: None)
+        assert epolls() == before + 1
+        theirs.send(b"x")
+        sockets.close()
+        sockets.close()
+        sockets.forget(ours)
+        sockets.unwatch_writable(other)
+        assert epolls() == before
+        await pairs.turn(sockets)  # it can be used again
+        sockets.close()
+
+    run(body)
+
+
+@pytest.mark.parametrize("run", ["behind one"], indirect=True)
 def test_a_descriptor_that_somebody_else_has_closed(run: Run, pairs: Pairs) -> None:
     """Its number comes back as that of another socket, which can be watched and forgotten as any."""
 
@@ -276,6 +331,8 @@ def test_the_loop_watches_nothing_while_nothing_is_watched() -> None:
 
         def forget(self, sock: HasDescriptor) -> None:
             watched.append("forget")
+
+        def close(self) -> None: ...
 
         unwatch_readable = unwatch_writable = forget
         watch_writable = watch_readable

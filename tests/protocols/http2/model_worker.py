@@ -55,13 +55,13 @@ class Exchange:
         return self.id & 1 == 1 and not (self.is_framed or self.was_cut or self.was_lost)
 
     def is_at_work(self, now: float) -> bool:
-        """It takes the place of an application: until its answer is complete, and for a minute while it runs in vain.
+        """Its application runs for an open stream, or, for a minute at most, in vain."""
+        return self.takes_place(now) and not self.is_complete
 
-        That the end of its answer waits for the socket does not matter: nobody works on it.
-        """
-        if self.is_complete or self.id & 1 == 0:
-            return False
-        return self.is_open or (self.was_lost and not self.is_call_over and now - self.lost_at < 60)
+    def takes_place(self, now: float) -> bool:
+        """No other request may have its place: until its answer has gone out, and for a minute while it runs in vain."""
+        is_running = self.was_lost and not self.is_call_over and not self.is_complete
+        return self.is_open or (self.id & 1 == 1 and is_running and now - self.lost_at < 60)
 
     @property
     def is_sending(self) -> bool:
@@ -140,6 +140,10 @@ class ModelWorker(TimedWorker):
     @property
     def at_work(self) -> int:
         return sum(exchange.is_at_work(self.now) for exchange in self.exchanges.values())
+
+    @property
+    def places_taken(self) -> int:
+        return sum(exchange.takes_place(self.now) for exchange in self.exchanges.values())
 
     def receive(self, data: bytes) -> None:
         if data and self.engine.wants_read and self.engine.closing is Closing.OPEN:

@@ -84,6 +84,42 @@ def test_a_request_keeps_an_idle_connection_that_is_about_to_end(is_answered: bo
     assert peer.engine.deadline == peer.now + 5.0
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_the_idle_time_of_a_connection_that_ends_already(is_answered: bool, peer: Any) -> None:
+    peer.wait(4.9)
+    peer.engine.drain(peer.now, True)
+    ping, _ = peer.frames()
+    if is_answered:
+        peer.get(1)
+        peer.send(PingFrame(0, ping.opaque_data, flags=["ACK"]))
+        peer.respond(1)
+        peer.frames()
+    peer.wait(0.09)
+    assert peer.frames() == []
+    peer.wait(0.2)
+    (goaway,) = peer.frames()
+    assert goaway.last_stream_id == is_answered
+    assert peer.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_a_client_that_reads_is_known_as_such_however_often_its_requests_cross_the_question(
+    peer: Any,
+) -> None:
+    for stream_id in range(1, 11, 2):
+        peer.wait(5.1)
+        (asked,) = peer.frames()
+        peer.get(stream_id)
+        peer.send(PingFrame(0, asked.opaque_data, flags=["ACK"]))
+        peer.respond(stream_id)
+        peer.frames()
+    peer.wait(5.1)
+    (asked,) = peer.frames()
+    peer.send(PingFrame(0, asked.opaque_data, flags=["ACK"]))
+    _, goaway = peer.frames()
+    assert goaway.last_stream_id == 2**31 - 1
+    assert peer.engine.closing is Closing.OPEN
+
+
 def test_pings_do_not_keep_it_alive(peer: Any) -> None:
     peer.wait(3)
     peer.expect_alive()

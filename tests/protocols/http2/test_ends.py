@@ -192,6 +192,29 @@ def test_the_request_limit_waits_for_the_next_quiet_moment(is_answered: bool, qu
     assert goaway_ids(quiet) == [LAST, 15]
 
 
+def test_the_request_limit_of_a_client_that_reads_only_for_its_requests(quiet: Any) -> None:
+    """The question is answered with the next request, and then once more: nobody asks a third time."""
+    for stream_id in (15, 17):
+        frames = quiet.frames()
+        quiet.get(stream_id)
+        quiet.respond(stream_id)
+        pong(quiet, frames)
+        assert goaway_ids(quiet) == []
+        quiet.wait(0.06)
+    assert goaway_ids(quiet) == [LAST, 17]
+    assert quiet.engine.closing is Closing.AFTER_FLUSH
+
+
+def test_a_question_that_waits_for_the_transport(quiet: Any) -> None:
+    quiet.engine.set_transport_writable(False, quiet.now)
+    quiet.wait(0.5)
+    quiet.wait(0.5)
+    assert goaway_ids(quiet) == []
+    quiet.engine.set_transport_writable(True, quiet.now)
+    quiet.wait(0.5)
+    assert goaway_ids(quiet) == [LAST, 13]
+
+
 def test_a_drain_while_the_peer_is_asked_whether_it_reads(quiet: Any) -> None:
     asked = quiet.frames()
     quiet.engine.drain(quiet.now, True)

@@ -433,7 +433,7 @@ class WellBehavedClient(NetworkMachine):
 
     def what_needs_no_window_is_there(self) -> None:
         if self.worker.engine._waiting:
-            assert self.worker.at_work == self.worker.parameters.max_concurrent_streams
+            assert self.worker.places_taken == self.worker.parameters.max_concurrent_streams
         for stream in self.served(self.unfinished()):
             exchange = self.worker.exchanges.get(stream.id)
             assert exchange is not None, "a request that nobody has seen"
