@@ -89,14 +89,14 @@ class Draining:
         acceptor.stop(ending=[each.key for each in acceptor.listeners] if is_stop else self._ending)
         at_once = self._closes_idle()
         for connection in connections:
-            connection.drain(reason, at_once)
+            _drain(connection, reason, at_once)
         deadline = monotonic() + self._graceful_timeout
         while self._is_busy() and self.reason is not DrainReason.QUICK and monotonic() < deadline:
             await self._progress_until(min(deadline, monotonic() + FRESH_SECONDS))
             if self._closes_idle():
                 # Those that were too young to be called idle are looked at again, or the reason has changed.
                 for connection in [each for each in self._connections if each.is_idle]:
-                    connection.drain(reason, at_once=True)
+                    _drain(connection, reason, at_once=True)
         await self._cancel_rest()
 
     def _closes_idle(self) -> bool:
@@ -119,10 +119,17 @@ class Draining:
             )
         for connection in list(self._connections):
             if connection.is_idle:
-                connection.drain(DrainReason.QUICK, at_once=True)
+                _drain(connection, DrainReason.QUICK, at_once=True)
         for exchange in list(self._running):
             exchange.cancel()
         deadline = monotonic() + _CANCEL_SECONDS
         while self._running:
             if not await self._progress_until(deadline):
                 break
+
+
+def _drain(connection: Connection, reason: DrainReason, at_once: bool) -> None:
+    try:
+        connection.drain(reason, at_once)
+    except Exception:  # noqa: BLE001 - a border: it must not keep the others from their end
+        connection.failed()

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import resource
+import select
 import socket
 import ssl
 import threading
@@ -30,6 +31,7 @@ from hypercorn.config.supervision import Adopt, Draining, DrainReason
 from hypercorn.protocols.events import Request
 from hypercorn.workers.asgi_http import ASGIExchange
 from hypercorn.workers.asyncio_driver import AsyncioRuntime
+from hypercorn.workers.connection import Connection
 from hypercorn.workers.server import Server
 from hypercorn.workers.supervision import Counter
 from hypercorn.workers.wsgi import WSGIApplication
@@ -404,6 +406,37 @@ def test_a_server_that_drains_adopts_no_listener() -> None:
         one.setblocking(False)
         other.setblocking(False)
         asyncio.run(main(own, orphan))
+
+
+def test_a_fault_at_the_end_of_one_connection_keeps_no_other_from_its_end(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    server = serve(gate, graceful_timeout=30)
+    one, other = server.connect(), server.connect()
+    for client in (one, other):
+        gate.enter(client)
+        assert gate.entered.acquire(timeout=30)
+    drain = Connection.drain
+    faults = [ValueError("a fault of ours")]
+
+    def drain_or_fail(self: Connection, *arguments: Any) -> None:
+        if faults:
+            raise faults.pop()
+        drain(self, *arguments)
+
+    monkeypatch.setattr(Connection, "drain", drain_or_fail)
+    server.stop()
+    (cut,), _, _ = select.select([one.sock, other.sock], [], [], 30)
+    with pytest.raises(ConnectionResetError):
+        cut.recv(1)
+    served = other if cut is one.sock else one
+    gate.leave(served)
+    assert served.response()[0] == 200
+    served.close()
+    server.join()
+    assert server.error is None
+    assert "a fault of ours" in caplog.text
 
 
 def test_a_request_that_never_ends_is_cancelled_after_the_graceful_timeout(serve: Serve) -> None:
