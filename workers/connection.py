@@ -64,6 +64,7 @@ class Connection(Transport):
         deadline: when `handle_deadline` wants to be called; read by the server's sweep.
         exchanges: those whose response is not complete, by stream.
         tunnel: gets what is read before the engine does, unless something is under way.
+        is_flush_due: the engine has something that goes out at the end of this turn; until then nothing goes past it.
         settled_at: when output was last written, or found to be none.
         unflushed: bytes given to the engine since the last flush.
         environs: what WSGI requests of this connection have in common; theirs alone.
