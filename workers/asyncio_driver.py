@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from .runtime import Event, Signal, Task
-from .watches import HasDescriptor, Readiness, behind_one
+from .runtime import Event, HasDescriptor, Signal, Task
+from .watches import Watching, behind_one
 
 T = TypeVar("T")
 
@@ -72,7 +71,7 @@ class _LoopWatches:
         """It has nothing of its own."""
 
 
-class AsyncioRuntime:
+class AsyncioRuntime(Watching):
     """`Runtime` on the running asyncio (or uvloop) loop."""
 
     def __init__(self) -> None:
@@ -85,13 +84,7 @@ class AsyncioRuntime:
         self.misses_resets = self.name == "uvloop"
         watches = _LoopWatches(loop, self._context)
         # uvloop's own are made in C.
-        readiness: Readiness[socket.socket] = watches if self.name == "uvloop" else behind_one(watches)
-        self.watch_readable = readiness.watch_readable
-        self.unwatch_readable = readiness.unwatch_readable
-        self.watch_writable = readiness.watch_writable
-        self.unwatch_writable = readiness.unwatch_writable
-        self.forget = readiness.forget
-        self.close = readiness.close
+        super().__init__(watches if self.name == "uvloop" else behind_one(watches))
         self.call_soon: Callable[[Callable[[], None]], object] = loop.call_soon
         self.call_from_thread: Callable[[Callable[[], None]], object] = loop.call_soon_threadsafe
 

@@ -40,7 +40,44 @@ class Task(Protocol):
     def cancel(self) -> object: ...
 
 
-class Runtime(Protocol):
+class HasDescriptor(Protocol):
+    """What can be watched: a socket, or an epoll."""
+
+    def fileno(self) -> int: ...
+
+
+Watched_contra = TypeVar("Watched_contra", bound=HasDescriptor, contravariant=True)
+
+
+class Readiness(Protocol[Watched_contra]):
+    """Tells what is ready: a loop's own way, or `watches.py`'s, and so a part of each `Runtime`."""
+
+    def watch_readable(self, sock: Watched_contra, callback: Callable[[], None]) -> None:
+        """Call back whenever `sock` is readable (level-triggered), until `unwatch_readable`."""
+        ...
+
+    def unwatch_readable(self, sock: Watched_contra) -> None:
+        """Stop calling back; harmless when the socket is not watched."""
+        ...
+
+    def watch_writable(self, sock: Watched_contra, callback: Callable[[], None]) -> None:
+        """Call back whenever `sock` is writable (level-triggered), until `unwatch_writable`."""
+        ...
+
+    def unwatch_writable(self, sock: Watched_contra) -> None:
+        """Stop calling back; harmless when the socket is not watched."""
+        ...
+
+    def forget(self, sock: Watched_contra) -> None:
+        """The socket is about to be closed: drop every watch on it."""
+        ...
+
+    def close(self) -> None:
+        """Its server has ended and has forgotten everything: give back what is held."""
+        ...
+
+
+class Runtime(Readiness[socket.socket], Protocol):
     """An event loop, as far as a server uses it. All methods are called in the loop's thread unless said."""
 
     #: `asyncio`, `uvloop` or `trio`: for log lines.
@@ -74,30 +111,6 @@ class Runtime(Protocol):
 
     def call_from_thread(self, callback: Callable[[], None], /) -> object:
         """Like `call_soon`, from any thread."""
-        ...
-
-    def watch_readable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        """Call back whenever `sock` is readable (level-triggered), until `unwatch_readable`."""
-        ...
-
-    def unwatch_readable(self, sock: socket.socket) -> None:
-        """Stop calling back; harmless when the socket is not watched."""
-        ...
-
-    def watch_writable(self, sock: socket.socket, callback: Callable[[], None]) -> None:
-        """Call back whenever `sock` is writable (level-triggered), until `unwatch_writable`."""
-        ...
-
-    def unwatch_writable(self, sock: socket.socket) -> None:
-        """Stop calling back; harmless when the socket is not watched."""
-        ...
-
-    def forget(self, sock: socket.socket) -> None:
-        """The socket is about to be closed: drop every watch on it."""
-        ...
-
-    def close(self) -> None:
-        """Its server has ended: give back what the runtime holds. Nothing is watched any more."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...

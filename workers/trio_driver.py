@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import trio
 
-from .runtime import Event, Signal, Task
-from .watches import HasDescriptor, behind_one
+from .runtime import Event, HasDescriptor, Signal, Task
+from .watches import Watching, behind_one
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -156,7 +156,7 @@ class _Spawned:
                 logger.exception("Error in a task of the server")
 
 
-class TrioRuntime:
+class TrioRuntime(Watching):
     """`Runtime` on a trio nursery that the caller opens around the server and cancels after it."""
 
     name = "trio"
@@ -167,13 +167,7 @@ class TrioRuntime:
         self._context = contextvars.copy_context()
         self._nursery = nursery
         self._token = trio.lowlevel.current_trio_token()
-        readiness = behind_one(_TaskWatches(nursery, self._context))
-        self.watch_readable = readiness.watch_readable
-        self.unwatch_readable = readiness.unwatch_readable
-        self.watch_writable = readiness.watch_writable
-        self.unwatch_writable = readiness.unwatch_writable
-        self.forget = readiness.forget
-        self.close = readiness.close
+        super().__init__(behind_one(_TaskWatches(nursery, self._context)))
         self.make_event: Callable[[], Event] = trio.Event
         self.make_signal: Callable[[], Signal] = _Signal
 

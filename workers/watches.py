@@ -6,7 +6,7 @@ loop sees a single descriptor, that of the epoll in here, and what is ready in i
 asyncio makes a handle and runs a context for each socket that is ready, and the handle, its context and some objects
 more for each socket that begins to be watched; trio keeps a task for each, and arms the kernel anew after each event.
 Here both cost a look into a dictionary. The price is one more system call for each turn of the loop. uvloop does all
-that in C, and nothing is gained there. docs/decisions/0001-readiness.md has figures.
+that in C, and little is gained there. docs/decisions/0001-readiness.md has figures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, TypeVar
+
+from .runtime import HasDescriptor, Readiness
 
 logger = logging.getLogger("hypercorn.error")
 
@@ -25,29 +26,16 @@ logger = logging.getLogger("hypercorn.error")
 _MAX_EVENTS = 256
 
 
-class HasDescriptor(Protocol):
-    """What can be watched: a socket, or an epoll."""
+class Watching:
+    """The part of a runtime that is somebody else's `Readiness`: its methods, bound, so that no call comes between."""
 
-    def fileno(self) -> int: ...
-
-
-Watched_contra = TypeVar("Watched_contra", bound=HasDescriptor, contravariant=True)
-
-
-class Readiness(Protocol[Watched_contra]):
-    """The part of `runtime.Runtime` that tells what is ready, and what a loop has for that."""
-
-    def watch_readable(self, sock: Watched_contra, callback: Callable[[], None]) -> None: ...
-
-    def unwatch_readable(self, sock: Watched_contra) -> None: ...
-
-    def watch_writable(self, sock: Watched_contra, callback: Callable[[], None]) -> None: ...
-
-    def unwatch_writable(self, sock: Watched_contra) -> None: ...
-
-    def forget(self, sock: Watched_contra) -> None: ...
-
-    def close(self) -> None: ...
+    def __init__(self, readiness: Readiness[socket.socket]) -> None:
+        self.watch_readable = readiness.watch_readable
+        self.unwatch_readable = readiness.unwatch_readable
+        self.watch_writable = readiness.watch_writable
+        self.unwatch_writable = readiness.unwatch_writable
+        self.forget = readiness.forget
+        self.close = readiness.close
 
 
 def behind_one(loop: Readiness[HasDescriptor]) -> Readiness[socket.socket]:

@@ -40,12 +40,14 @@ _DRAIN_PING = b"draining"
 _ALIVE_PING = b"stillyou"
 #: How long a connection that carries requests side by side must be without one to count as quiet.
 _QUIET_SECONDS = 0.05
-#: How long the first GOAWAY waits for the answer to its PING.
+#: How long the last GOAWAY waits for the answer to the PING before the first, and how long the question whether the peer
+#: reads waits for its answer.
 _PING_SECONDS = 0.5
-#: And how long then for requests that their client has sent between the two, unless a stop waits for this alone.
-_BETWEEN_SECONDS = 0.1
-#: The same where nothing is open and the stop of a server waits for this alone.
+#: The first of these where nothing is open and the stop of a server waits for this alone.
 _FAREWELL_SECONDS = 0.25
+#: How long the last GOAWAY then waits for what the client has sent between PING and GOAWAY, unless a stop waits for this
+#: alone.
+_BETWEEN_SECONDS = 0.1
 #: How many `drain_delay`s a connection that has reached its limit of requests may wait for a quiet moment.
 _PATIENCE = 10
 _NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
@@ -359,8 +361,6 @@ class HTTP2Engine(ReceivingSide):
         At the limit, who has sent one request after the other is told both GOAWAYs with the end of its last answer.
         """
         if self._is_stopping:
-            # First, for the h2 library takes no RST_STREAM after a GOAWAY, and loses the answer that came with it.
-            self._stop_all_leftovers()
             self._announce_drain()
         elif self._was_parallel:
             self._end_quietly()
@@ -381,7 +381,6 @@ class HTTP2Engine(ReceivingSide):
             self._drain_deadline = self._now + _PING_SECONDS
             self._update_deadline()
         elif self._does_read:
-            self._stop_all_leftovers()
             self._announce_drain()
         else:
             self._say_all()
@@ -414,6 +413,9 @@ class HTTP2Engine(ReceivingSide):
         self._finish_drain()
 
     def _announce_drain(self) -> None:
+        if not self._streams:
+            # First, for the h2 library takes no RST_STREAM after a GOAWAY, and loses the answer that came with it.
+            self._stop_all_leftovers()
         if self._drain not in (Drain.ANNOUNCED, Drain.HEARD):
             self._drain = Drain.ANNOUNCED
             # The PING stands first: the h2 library takes no frame but GOAWAY after a GOAWAY.

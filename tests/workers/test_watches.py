@@ -16,7 +16,7 @@ import trio
 import uvloop
 
 from hypercorn.workers import asyncio_driver, trio_driver, watches
-from hypercorn.workers.watches import HasDescriptor, Readiness
+from hypercorn.workers.runtime import HasDescriptor, Readiness
 
 Sockets: TypeAlias = Readiness[socket.socket]
 Body: TypeAlias = Callable[[Sockets], Awaitable[None]]
