@@ -152,7 +152,7 @@ class WebSocketExchange(WebSocketTunnel):
         """Whether the application could still send something."""
         if self.is_closed or self.is_refused:
             return False
-        return self._session is None or self._session.is_open
+        return self._session is None or self._session.state.can_send
 
     def _leave(self, code: int) -> None:
         """Bring the exchange to an end that the peer notices, in whatever state it is."""

@@ -176,7 +176,7 @@ class WebSocketTunnel:
         """Give a message to the stream; True when it has not gone out and the sender must wait."""
         session = self._session
         assert session is not None  # in this state
-        if not session.is_open:
+        if not session.state.can_send:
             raise ClientDisconnected
         data = message.get("text")
         if data is None:

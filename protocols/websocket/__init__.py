@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .frames import Close
 from .handshake import Accepted, Handshake, Refusal, accept, read_handshake
-from .session import SessionParameters, WebSocketSession
+from .session import WebSocketSession
+from .state import SessionParameters
 
 __all__ = [
     "Accepted",

@@ -18,6 +18,13 @@ PONG = 0xA
 FIN = 0x80
 RSV1 = 0x40
 
+#: The first byte of a frame that is a whole message, or a control frame, which always is.
+WHOLE_TEXT = FIN | TEXT
+WHOLE_BINARY = FIN | BINARY
+WHOLE_CLOSE = FIN | CLOSE
+WHOLE_PING = FIN | PING
+WHOLE_PONG = FIN | PONG
+
 #: The longest payload of a control frame (§5.5), and of a reason behind its code.
 MAX_CONTROL = 125
 MAX_REASON = MAX_CONTROL - 2
@@ -105,11 +112,11 @@ def may_be_sent(code: int) -> bool:
 def encode_close(code: int, reason: str) -> bytes:
     """A Close frame; `NO_CODE` makes an empty one. A reason that is too long is cut between characters."""
     if code == NO_CODE:
-        return encode(FIN | CLOSE, b"")
+        return encode(WHOLE_CLOSE, b"")
     text = reason.encode()
     if len(text) > MAX_REASON:
         text = text[:MAX_REASON].decode(errors="ignore").encode()
-    return encode(FIN | CLOSE, code.to_bytes(2) + text)
+    return encode(WHOLE_CLOSE, code.to_bytes(2) + text)
 
 
 def read_close(payload: bytes) -> Close:

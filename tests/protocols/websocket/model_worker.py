@@ -196,10 +196,10 @@ class ModelWorker(TimedWorker):
 
     def _act_on_deadline(self, session: WebSocketSession) -> None:
         is_held = self._is_socket_full or not self.can_send()
-        if not (is_held and session.unsent and not session.is_open):
+        if not (is_held and session.unsent and not session.state.can_send):
             self.was_overdue = True
         is_due = session._pending_end is None and session.ended is None
-        was_open = session.is_open
+        was_open = session.state.can_send
         was_stalled = session._is_stalled
         session.handle_deadline(self.now, is_held=is_held)
         if session.closing is not Closing.OPEN and is_due:
@@ -217,7 +217,7 @@ class ModelWorker(TimedWorker):
         if self.has_ended:
             return
         session = self.session
-        if session.is_open:
+        if session.state.can_send:
             self.began_close, self.was_drained = Close(code, ""), True
             self.closed_at = self.now
         session.close(code, "", self.now, tell=True)
@@ -249,7 +249,7 @@ class ModelWorker(TimedWorker):
     def send(self, message: str | bytes) -> None:
         """It calls `send()`, which returns or waits."""
         session = self.session
-        assert session.is_open
+        assert session.state.can_send
         assert not self.is_sending
         self.sent.append(message)
         frame, rest = session.encode(message)
@@ -268,7 +268,7 @@ class ModelWorker(TimedWorker):
     def close(self, code: int, reason: str) -> None:
         """It closes."""
         session = self.session
-        if session.is_open:
+        if session.state.can_send:
             self.began_close = Close(code, reason)
             self.closed_at = self.now
         session.close(code, reason, self.now)

@@ -22,7 +22,7 @@ def test_pings_and_any_sign_of_life(frame: MakeFrame) -> None:
     assert ws.deadline == 14.0
     ws.receive_data(frame(PONG)[:3], 13.0)
     ws.handle_deadline(14.0)
-    assert ws.is_open
+    assert ws.state.can_send
     assert ws.deadline == 20.0
 
 
@@ -43,7 +43,7 @@ def test_pings_without_a_timeout_are_not_heaped() -> None:
     for now in (10.0, 20.0, 30.0):
         assert ws.deadline == now
         ws.handle_deadline(now)
-    assert ws.is_open
+    assert ws.state.can_send
     assert ws.data_to_send(30.0) == b"\x89\x00"
 
 
@@ -55,7 +55,7 @@ def test_pings_that_are_answered_keep_their_interval(frame: MakeFrame) -> None:
         assert ws.data_to_send(now) == b"\x89\x00"
         ws.receive_data(frame(PONG), now)
     for now in (8.0, 10.0, 26.0):
-        assert ws.is_open
+        assert ws.state.can_send
         ws.handle_deadline(now)
         assert ws.data_to_send(now) == (b"\x89\x00" if now == 8.0 else b"")
     ws.handle_deadline(28.0)
@@ -73,7 +73,7 @@ def test_back_pressure_is_no_silence(frame: MakeFrame) -> None:
     ws.receive_data(frame(TEXT, b"a") * 3 + frame(PONG), 1.0)
     ws.handle_deadline(10.0)
     ws.handle_deadline(14.0)
-    assert ws.is_open
+    assert ws.state.can_send
 
 
 def test_no_ping_while_the_stream_takes_nothing(frame: MakeFrame) -> None:
@@ -98,7 +98,7 @@ def test_a_ping_that_the_stream_has_not_taken_is_not_missed() -> None:
     ws.handle_deadline(24.0)
     assert ws.data_to_send(24.0) == b"\x89\x00"
     assert ws.deadline == 28.0
-    assert ws.is_open
+    assert ws.state.can_send
 
 
 def test_a_close_that_the_stream_has_not_taken_is_not_answered() -> None:
@@ -116,4 +116,4 @@ def test_an_end_that_waits_does_not_wait_for_the_stream(frame: MakeFrame) -> Non
     ws = session(PINGING)
     ws.receive_data(frame(TEXT, b"question") + frame(0x88, b"\x03\xe8"), 1.0)
     ws.handle_deadline(ws.deadline, is_held=True)
-    assert not ws.is_open
+    assert not ws.state.can_send

@@ -200,7 +200,7 @@ class WellBehavedClient(NetworkMachine):
     def send(self, size: int, is_text: bool, count: int) -> None:
         worker = self.worker
         for _ in range(count):
-            if worker.session.is_open and not worker.is_sending:
+            if worker.session.state.can_send and not worker.is_sending:
                 worker.send(content(len(worker.sent) + 3, size, is_text=is_text))
 
     @precondition(lambda self: self.worker.has_begun)
@@ -228,7 +228,7 @@ class WellBehavedClient(NetworkMachine):
         assert session.unsent < HIGH_WATER + 5 * LARGEST
         assert session.taken == 0 or self.worker.has_ended
         if messages and not (self.has_arrived or self.worker.began_close or self.worker.was_overdue):
-            assert session.is_open, "what the application answers to these messages is lost"
+            assert session.state.can_send, "what the application answers to these messages is lost"
         if not self.worker.has_ended:
             assert self.worker.unread >= 0
             assert len(session._input) - session._position <= self.worker.unread
@@ -285,8 +285,8 @@ class WellBehavedClient(NetworkMachine):
             self.check_end(worker.told)
             return
         assert not client.has_left
-        assert not worker.unread or client.is_in_message or not worker.session.is_open
-        if worker.session.is_open:
+        assert not worker.unread or client.is_in_message or not worker.session.state.can_send
+        if worker.session.state.can_send:
             assert client.close is None
             assert worker.told is None
             assert worker.unread == 0

@@ -181,7 +181,7 @@ def test_what_is_not_one_whole_plain_message_is_left_alone(
     ws = session()
     assert not ws.receive_plain(make(frame))
     assert drained(ws) == []
-    assert ws.is_open
+    assert ws.state.can_send
 
 
 def test_a_whole_message_waits_for_what_stands_before_it(frame: MakeFrame) -> None:
@@ -345,7 +345,7 @@ def test_the_clients_code_and_reason(frame: MakeFrame) -> None:
     assert received(ws, frame(CLOSE, b"\x0f\xa1bye")) == [Close(4001, "bye")]
     assert ws.data_to_send(0.0) == b"\x88\x05\x0f\xa1bye"
     assert ws.closing is Closing.AFTER_FLUSH
-    assert not ws.is_open
+    assert not ws.state.can_send
     ws.receive_data(b"ignored", 0.0)
     assert drained(ws) == []
 
@@ -401,7 +401,7 @@ def test_an_end_waits_for_the_reply_in_progress(
         ws.receive_data(frame(TEXT, b"question") + (b"" if at < 2 else frame(*end)), 0.0)
     for _ in range(3):
         assert ws.next_message(0.0) == "question"
-    assert ws.is_open
+    assert ws.state.can_send
     send(ws, "answer")
     close = ws.next_message(0.0)
     assert isinstance(close, Close)
@@ -416,7 +416,7 @@ def test_a_close_does_not_wait_for_more_of_a_reply_that_has_begun(frame: MakeFra
     assert ws.next_message(0.0) == "subscribe"
     ws.send_frame(*ws.encode("news"))
     ws.receive_data(frame(CLOSE, b"\x03\xe8enough"), 0.0)
-    assert not ws.is_open
+    assert not ws.state.can_send
     assert ws.data_to_send(0.0) == b"\x81\x04news\x88\x08\x03\xe8enough"
 
 
@@ -439,7 +439,7 @@ def test_a_close_does_not_wait_for_an_application_that_awaits_it_or_never_does(
     if has_asked:
         assert ws.next_message(0.0) is None
     ws.receive_data(frame(CLOSE, b"\x03\xe8"), 1.0)
-    assert ws.is_open is not has_asked
+    assert ws.state.can_send is not has_asked
     if not has_asked:
         assert 1.0 < ws.deadline <= 5.0
         ws.handle_deadline(ws.deadline)
@@ -516,7 +516,7 @@ def test_codes_that_must_not_be_sent(code: int) -> None:
     ws = session()
     with pytest.raises(LocalProtocolError):
         ws.close(code, "", 0.0)
-    assert ws.is_open
+    assert ws.state.can_send
 
 
 def test_text_that_is_no_text() -> None:
@@ -525,7 +525,7 @@ def test_text_that_is_no_text() -> None:
         send(ws, "\ud800")
     with pytest.raises(LocalProtocolError):
         ws.close(1000, "\ud800", 0.0)
-    assert ws.is_open
+    assert ws.state.can_send
     assert ws.data_to_send(0.0) == b""
 
 
@@ -604,7 +604,7 @@ def test_a_lost_connection_gives_what_came_before(frame: MakeFrame, close: bytes
     assert ws.next_message(0.0) == "a"
     assert ws.next_message(0.0) is None
     ws.connection_lost(0.0)
-    assert not ws.is_open
+    assert not ws.state.can_send
     assert drained(ws) == ["b"] * 5 + [Close(4001, "bye") if close else Close(1006, "")]
     assert ws.data_to_send(0.0) == b""
 

@@ -173,4 +173,4 @@ def test_a_pong_behind_them_is_not_missed(frame: MakeFrame) -> None:
     ws.receive_data(frame(BEGIN) + frame(MIDDLE, b"a") * 300, 9.0)
     ws.handle_deadline(10.0)
     ws.handle_deadline(14.0)
-    assert ws.is_open
+    assert ws.state.can_send
