@@ -275,31 +275,26 @@ class ASGIExchange(HTTPExchange):
         connection.unflushed += len(body)
         if is_last:
             self._complete(now)
+            return
+        self._turn_ends -= PIECE_COST
+        if ended:
+            self._state = TRAILERS
+        if connection.unflushed >= FLUSH_SIZE:
+            self._flush_much(now)
         else:
-            self._turn_ends -= PIECE_COST
-            if ended:
-                self._state = TRAILERS
-            if connection.unflushed >= FLUSH_SIZE:
-                self._flush_much(now)
-            else:
-                connection.flush_soon()
-        if (connection.is_blocked and not connection.is_ranked) or not connection.engine.can_send(
-            self._stream_id
-        ):
+            connection.flush_soon()
+        if not self._may_send():
             await self._wait_writable()
         elif self.bytes_sent >= self._turn_ends:
             self._turn_ends = self.bytes_sent + TURN_SIZE
             await connection.runtime.sleep(0)
 
     async def _wait_writable(self) -> None:
-        connection = self._connection
         while not self.is_closed and self._state is not COMPLETE:
-            if (not connection.is_blocked or connection.is_ranked) and connection.engine.can_send(
-                self._stream_id
-            ):
+            if self._may_send():
                 return
             if self._sendable is None:
-                self._sendable = connection.runtime.make_signal()
+                self._sendable = self._connection.runtime.make_signal()
             await self._sendable.wait()
         if self.is_closed and self._state is not COMPLETE:
             raise ClientDisconnected

@@ -269,7 +269,7 @@ class WebSocketExchange(WebSocketTunnel):
             self._over(now)
             return
         connection.settle(now)
-        if connection.is_blocked or not connection.engine.can_send(self._stream_id):
+        if not self._may_send():
             await self._wait_writable()
 
     # ---- from the connection

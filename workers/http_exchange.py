@@ -105,6 +105,12 @@ class HTTPExchange:
         self.response_fields = fields
         self._state = BODY
 
+    def _may_send(self) -> bool:
+        """More content may be given now: it goes out, or is what the peer's order of its streams chooses from."""
+        connection = self._connection
+        may_wait = not connection.is_blocked or connection.is_ranked
+        return may_wait and connection.engine.can_send(self._stream_id)
+
     def _can_send_files(self) -> bool:
         """Whether `_begin_file` may be possible, as far as the connection goes."""
         return self._multiplexed is None and self._connection.tls is None

@@ -202,9 +202,7 @@ class WebSocketTunnel:
             connection.settle(now)
         else:
             connection.flush_soon()
-        if session.unsent or connection.is_blocked:
-            return True
-        return not connection.engine.can_send(self._stream_id)
+        return session.unsent > 0 or not self._may_send()
 
     def _close(self, message: Message) -> None:
         session = self._session
@@ -218,14 +216,18 @@ class WebSocketTunnel:
         self._pump(now)
         self._connection.flush_soon()
 
-    async def _wait_writable(self) -> None:
+    def _may_send(self) -> bool:
+        """The stream takes output."""
         connection = self._connection
+        return not connection.is_blocked and connection.engine.can_send(self._stream_id)
+
+    async def _wait_writable(self) -> None:
         while not (self.is_closed or self.is_refused):
-            held = self._session is not None and self._session.unsent
-            if not held and not connection.is_blocked and connection.engine.can_send(self._stream_id):
+            is_held = self._session is not None and self._session.unsent > 0
+            if not is_held and self._may_send():
                 return
             if self._sendable is None:
-                self._sendable = connection.runtime.make_signal()
+                self._sendable = self._connection.runtime.make_signal()
             await self._sendable.wait()
         raise ClientDisconnected
 
@@ -247,7 +249,7 @@ class WebSocketTunnel:
         connection = self._connection
         engine = connection.engine
         stream_id = self._stream_id
-        while session.unsent and not connection.is_blocked and engine.can_send(stream_id):
+        while session.unsent and self._may_send():
             data = session.data_to_send(now)
             engine.send_data(stream_id, data, False, now)
             self.bytes_sent += len(data)
@@ -382,9 +384,7 @@ class WebSocketTunnel:
         session = self._session
         if session is None:
             return
-        connection = self._connection
-        is_held = connection.is_blocked or not connection.engine.can_send(self._stream_id)
-        session.handle_deadline(now, is_held=is_held)
+        session.handle_deadline(now, is_held=not self._may_send())
         self._pump(now)
         self._wake_receiver()
 

@@ -279,13 +279,8 @@ class WSGIExchange(HTTPExchange):
             self._file_sent(now)
         if not outbox or call.is_gone:
             return
-        engine = connection.engine
         for _ in range(len(outbox)):  # what is posted meanwhile has the next turn
-            if (
-                call.is_gone
-                or (connection.is_blocked and not connection.is_ranked)
-                or not engine.can_send(self._stream_id)
-            ):
+            if call.is_gone or not self._may_send():
                 break
             content, is_last = outbox.popleft()
             if isinstance(content, list):
