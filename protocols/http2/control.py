@@ -46,7 +46,7 @@ Dependency = tuple[int, int, bool]
 
 
 class ControlFrames(SendingSide):
-    """The third layer."""
+    """The fourth layer."""
 
     __slots__ = ("_early_priorities", "_expected_frame", "_has_no_tree", "_largest_window")
 
@@ -185,14 +185,10 @@ class ControlFrames(SendingSide):
         if len(payload) != 8:
             raise ConnectionFault(FRAME_SIZE_ERROR, "PING of wrong length")
         if flags & ACK:
-            self._pong_received(payload)
+            self._ping_acknowledged(payload)
         else:
             self._frames.append(ping(payload, ACK))
         self._spend_control()
-
-    def _pong_received(self, payload: bytes) -> None:
-        """See `HTTP2Engine`, one layer above."""
-        raise NotImplementedError
 
     def _on_goaway(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:

@@ -1,15 +1,14 @@
 """The HTTP/2 engine: RFC 9113 for a server, with RFC 8441 (WebSocket), RFC 9218 and RFC 7540 priorities.
 
 Frames and HPACK are ours (`docs/decisions/http2-engine.md`), written for few and cheap steps; h2 and hpack are
-the judges in the tests. It is a `MultiplexedEngine`.
+the judges in the tests. It is a `MultiplexedEngine`, built in the layers that `state.py` names; here is what the
+transport and the time have to say.
 
 It refuses to do: tunnels for plain CONNECT (501), HTTP semantics beyond framing, and anything that needs a
 clock or a socket.
 """
 
 from __future__ import annotations
-
-import enum
 
 from ..engine import NEVER, Closing, DefaultFields
 from ..events import Request, SwitchToHTTP2
@@ -18,7 +17,6 @@ from .frames import (
     DATA,
     DEFAULT_FRAME_SIZE,
     DEFAULT_WINDOW,
-    MAX_STREAM_ID,
     SETTINGS_ENABLE_CONNECT_PROTOCOL,
     SETTINGS_INITIAL_WINDOW_SIZE,
     SETTINGS_MAX_CONCURRENT_STREAMS,
@@ -35,33 +33,8 @@ from .receiving import MAX_WAITING_FRAMES, ReceivingSide
 from .requests import CONNECTION_FIELDS, RequestHead
 from .streams import Stream
 
-_QUIET_PING = b"anybody?"
-_DRAIN_PING = b"draining"
 _ALIVE_PING = b"stillyou"
-#: How long a connection that carries requests side by side must be without one to count as quiet.
-_QUIET_SECONDS = 0.05
-#: How long the last GOAWAY waits for the answer to the PING before the first, and how long the question whether the peer
-#: reads waits for its answer.
-_PING_SECONDS = 0.5
-#: The first of these where nothing is open and the stop of a server waits for this alone.
-_FAREWELL_SECONDS = 0.25
-#: How long the last GOAWAY then waits for what the client has sent between PING and GOAWAY, unless a stop waits for this
-#: alone.
-_BETWEEN_SECONDS = 0.1
-#: How many `drain_delay`s a connection that has reached its limit of requests may wait for a quiet moment.
-_PATIENCE = 10
 _NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
-
-
-class Drain(enum.Enum):
-    """How far the end of a connection has been announced."""
-
-    NOT = "not"
-    WAITING = "waiting for a quiet moment"
-    ASKING = "it is quiet, and the peer is asked whether it reads"
-    ANNOUNCED = "first GOAWAY sent"
-    HEARD = "and its PING answered"
-    FINAL = "last GOAWAY sent"
 
 
 class HTTP2Engine(ReceivingSide):
@@ -76,16 +49,7 @@ class HTTP2Engine(ReceivingSide):
         secure: the connection is encrypted; only used for the scheme of pushed requests.
     """
 
-    __slots__ = (
-        "_asked_behind",
-        "_does_read",
-        "_drain",
-        "_drain_latest",
-        "_drains_at_once",
-        "_is_ping_due",
-        "_is_stopping",
-        "_questions_left",
-    )
+    __slots__ = ("_is_ping_due",)
 
     def __init__(
         self,
@@ -97,15 +61,6 @@ class HTTP2Engine(ReceivingSide):
         secure: bool,
     ) -> None:
         super().__init__(parameters, defaults, now, secure)
-        self._drain = Drain.NOT
-        self._drains_at_once = False
-        self._drain_latest = NEVER
-        #: Whether the peer reads while nothing is open, once that is known.
-        self._does_read: bool | None = None
-        #: How many requests there had been when it was asked, and how often it may be asked in vain.
-        self._asked_behind = 0
-        self._questions_left = 2
-        self._is_stopping = False
         #: The ping deadline is for the answer to a PING, not for sending the next one.
         self._is_ping_due = False
         self._block_deadline = now + self._header_timeout()
@@ -222,7 +177,7 @@ class HTTP2Engine(ReceivingSide):
         if self._is_over:
             return
         if self._idle_deadline <= now:
-            self._idle_overdue()
+            self._idle_overdue(has_begun=not self._preface_left)
         elif self._block_deadline <= now:
             self._fail(NO_ERROR, "a frame or header block took too long")
         elif self._read_deadline <= now:
@@ -239,16 +194,6 @@ class HTTP2Engine(ReceivingSide):
             if self._waiting_deadline <= now:
                 self._look_at_abandoned()
             self._update_deadline()
-
-    def _idle_overdue(self) -> None:
-        """End an idle connection, but serve the request that may be on its way at this moment."""
-        self._idle_deadline = NEVER
-        if self._preface_left:
-            self._close()
-        elif self._drain is Drain.NOT:
-            self._end_quietly()
-        elif self._drain is Drain.WAITING:
-            self._announce_quietly()
 
     def _read_overdue(self) -> None:
         """Give up a peer that owes some request its content; one that waits for answers only owes nothing."""
@@ -292,156 +237,7 @@ class HTTP2Engine(ReceivingSide):
     # ---- the end
 
     def drain(self, now: float, at_once: bool) -> None:
-        """Take no new work, finish what is open, then close (RFC 9113 §6.8).
-
-        Two steps: GOAWAY with the highest possible stream, so that the peer opens no more; when what was on
-        its way must have arrived (a tenth of a second after a PING has come back, or `drain_delay`), GOAWAY with the
-        last stream that is served. The first step waits for a quiet moment, but not beyond `drain_delay`: some clients, those
-        on the h2 library among them, give up all that is open when they see a GOAWAY. An idle connection is told
-        `at_once`, and has a quarter of a second for what was on its way; it ends when its PING is answered, or when it is
-        told so again.
-        """
-        self._is_stopping = True
+        """See `Engine`."""
         self._now = now
-        if self._is_over:
-            return
-        was_told = self._drain is Drain.HEARD or (self._drains_at_once and self._drain is Drain.ANNOUNCED)
-        self._drains_at_once = self._drains_at_once or at_once
-        if at_once and self.is_idle:
-            if was_told:
-                self._finish_drain()
-            else:
-                self._announce_quietly()
-        elif self._drain in (Drain.NOT, Drain.WAITING, Drain.ASKING):
-            self._wait_for_quiet(self._parameters.drain_delay)
-
-    def _limit_reached(self) -> None:
-        """`keep_alive_max_requests`: nothing hurries, but twice as many are enough."""
-        if self._drain is Drain.NOT or (self._drain is Drain.ASKING and not self._has_served(2)):
-            self._wait_for_quiet(_PATIENCE * self._parameters.drain_delay)
-        elif self._drain in (Drain.WAITING, Drain.ASKING):
-            self._announce_drain()
-
-    def _has_served(self, times: int) -> bool:
-        """`keep_alive_max_requests` has been reached so many times."""
-        limit = self._parameters.keep_alive_max_requests
-        return bool(limit) and self._requests >= times * limit
-
-    def _wait_for_quiet(self, seconds: float) -> None:
-        self._drain = Drain.WAITING
-        self._drain_latest = self._drain_deadline = self._now + seconds
-        self._update_deadline()
-        if not self._streams:
-            self._all_done()
-
-    def _all_done(self) -> None:
-        if self._drain is Drain.WAITING and not self._is_over:
-            if self._was_parallel and not self._drains_at_once:
-                # Its next requests may be on their way already: see whether they come.
-                self._drain_deadline = min(self._drain_latest, self._now + _QUIET_SECONDS)
-            else:
-                self._announce_quietly()
-        super()._all_done()
-
-    def _drain_overdue(self) -> None:
-        if self._drain is Drain.ASKING:
-            self._after_asking(is_answered=False)
-        elif self._drain is not Drain.WAITING:
-            self._finish_drain()
-        elif not self._streams:
-            self._announce_quietly()
-        elif self._now < self._drain_latest:
-            self._drain_deadline = self._drain_latest
-        else:
-            self._announce_drain()
-
-    def _announce_quietly(self) -> None:
-        """Nothing is open, and the server stops, or the limit of requests is reached.
-
-        At the limit, who has sent one request after the other is told both GOAWAYs with the end of its last answer.
-        """
-        if self._is_stopping:
-            self._announce_drain()
-        elif self._was_parallel:
-            self._end_quietly()
-        else:
-            self._say_all()
-
-    def _end_quietly(self) -> None:
-        """Nothing is open and nothing hurries; it matters whether this client reads while it is idle.
-
-        One that does is told in two steps, and so loses nothing. One that does not gets both GOAWAYs at once: httpx would
-        fail the request that finds the first alone, but tries again what is said not to have been looked at. For others
-        that would be a loss: not all content can be sent twice.
-        """
-        if self._does_read is None:
-            self._drain = Drain.ASKING
-            self._asked_behind = self._requests
-            self._frames.append(ping(_QUIET_PING))
-            self._drain_deadline = self._now + _PING_SECONDS
-            self._update_deadline()
-        elif self._does_read:
-            self._announce_drain()
-        else:
-            self._say_all()
-
-    def _after_asking(self, *, is_answered: bool) -> None:
-        is_at_limit = self._has_served(1)
-        if self._requests != self._asked_behind:
-            # It was not quiet. Who reads nothing while it is idle answers when it reads for its request, but the two may also
-            # have crossed; only the limit has to come to an end with this.
-            if is_at_limit and is_answered:
-                self._questions_left -= 1
-                if not self._questions_left:
-                    self._does_read = False
-            self._drain = Drain.WAITING if is_at_limit else Drain.NOT
-            self._drain_deadline = NEVER
-            if is_at_limit:
-                quiet = NEVER if self._streams else self._now + _QUIET_SECONDS
-                self._drain_deadline = min(self._drain_latest, quiet)
-            self._update_deadline()
-        elif not is_answered and not self._is_writable:
-            # It has not been asked yet.
-            self._drain_deadline = self._now + _PING_SECONDS
-        else:
-            self._does_read = is_answered
-            self._end_quietly()
-
-    def _say_all(self) -> None:
-        self._stop_all_leftovers()
-        self._frames.append(goaway(MAX_STREAM_ID, NO_ERROR))
-        self._finish_drain()
-
-    def _announce_drain(self) -> None:
-        if not self._streams:
-            # First, for the h2 library takes no RST_STREAM after a GOAWAY, and loses the answer that came with it.
-            self._stop_all_leftovers()
-        if self._drain not in (Drain.ANNOUNCED, Drain.HEARD):
-            self._drain = Drain.ANNOUNCED
-            # The PING stands first: the h2 library takes no frame but GOAWAY after a GOAWAY.
-            self._frames += (ping(_DRAIN_PING), goaway(MAX_STREAM_ID, NO_ERROR))
-            self._drain_deadline = self._now + min(self._parameters.drain_delay, _PING_SECONDS)
-        if self._drains_at_once and not self._streams:
-            self._drain_deadline = min(self._drain_deadline, self._now + _FAREWELL_SECONDS)
-        self._update_deadline()
-
-    def _pong_received(self, payload: bytes) -> None:
-        if payload == _QUIET_PING and self._drain is Drain.ASKING:
-            self._after_asking(is_answered=True)
-        elif payload == _DRAIN_PING and self._drain is Drain.ANNOUNCED:
-            if self._drains_at_once and not self._streams:
-                self._finish_drain()
-            else:
-                # It has read the PING, but perhaps not yet what stands behind it.
-                self._drain = Drain.HEARD
-                self._drain_deadline = min(self._drain_deadline, self._now + _BETWEEN_SECONDS)
-                self._update_deadline()
-
-    def _finish_drain(self) -> None:
-        self._drain = Drain.FINAL
-        self._drain_deadline = NEVER
-        self._drain_limit = self._last_stream_id
-        self._frames.append(goaway(self._last_stream_id, NO_ERROR))
-        self._update_deadline()
-        if not self._streams:
-            self._close()
+        if not self._is_over:
+            self._drain_requested(at_once, self.is_idle)

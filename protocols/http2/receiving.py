@@ -75,7 +75,7 @@ class OpenBlock:
 
 
 class ReceivingSide(ControlFrames):
-    """The fourth layer: requests and their bodies."""
+    """The fifth layer: requests and their bodies."""
 
     __slots__ = (
         "_block",
@@ -83,9 +83,7 @@ class ReceivingSide(ControlFrames):
         "_needed",
         "_pending",
         "_preface_left",
-        "_requests",
         "_skipped",
-        "_was_parallel",
     )
 
     def __init__(
@@ -97,8 +95,6 @@ class ReceivingSide(ControlFrames):
         self._preface_left = PREFACE
         self._block: OpenBlock | None = None
         self._blocks = RequestBlocks(parameters.max_header_list_size)
-        self._requests = 0
-        self._was_parallel = False
         self._skipped: list[tuple[int, int]] = []
 
     # ---- bytes to frames
@@ -354,10 +350,6 @@ class ReceivingSide(ControlFrames):
         limit = self._parameters.keep_alive_max_requests
         if self._requests == limit or self._requests == 2 * limit:
             self._limit_reached()
-
-    def _limit_reached(self) -> None:
-        """See `HTTP2Engine`, one layer above."""
-        raise NotImplementedError
 
     def _answer(
         self, stream_id: int, status: int, reason: str, head: RequestHead | None, end_stream: bool

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ..engine import DefaultFields, LocalProtocolError
 from ..events import Fields, Request, Writable
+from .ending import ConnectionEnd
 from .errors import CANCEL, INTERNAL_ERROR, MalformedMessage
 from .field_decoder import Field
 from .frames import (
@@ -26,7 +27,6 @@ from .frames import (
 from .parameters import HTTP2Parameters
 from .requests import read_request
 from .responses import as_pairs, clean_fields, response_head, trailer_section
-from .state import ConnectionState
 from .streams import Stream
 
 #: What one call of `data_to_send` frames at most; and where the peer ranks its streams. Then it is as much as a stream
@@ -41,8 +41,8 @@ _MAX_HEADS = 32
 _MAX_HEAD_SIZE = 2048
 
 
-class SendingSide(ConnectionState):
-    """The second layer: what an exchange calls."""
+class SendingSide(ConnectionEnd):
+    """The third layer: what an exchange calls."""
 
     __slots__ = (
         "_heads",

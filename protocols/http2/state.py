@@ -1,17 +1,17 @@
-"""What both directions of an HTTP/2 connection share: its streams, its output, and how either of them ends.
+"""What both directions of an HTTP/2 connection share: its streams, how they end, its windows and its output.
 
-The engine is built in five layers, each in its file and each using only those below it: state, sending,
+The engine is built in six layers, each in its file and each using only those below it: state, ending, sending,
 control, receiving, engine. They are one object, because every step of one direction touches the other.
 """
 
 from __future__ import annotations
 
-from ..engine import NEVER, Closing, DefaultFields, GraveFault
+from ..engine import NEVER, Closing, DefaultFields
 from ..events import Data, Event, Request, StreamClosed, Trailers
 from .allowance import Allowance
 from .errors import ENHANCE_YOUR_CALM, NO_ERROR, REFUSED_STREAM, ConnectionFault, StreamFault
 from .field_encoder import FieldEncoder
-from .frames import DEFAULT_FRAME_SIZE, DEFAULT_WINDOW, goaway, rst_stream, window_update
+from .frames import DEFAULT_FRAME_SIZE, DEFAULT_WINDOW, rst_stream, window_update
 from .parameters import HTTP2Parameters
 from .priorities import Scheduler
 from .streams import HeldInput, Stream
@@ -56,7 +56,6 @@ class ConnectionState:
         "_outputs",
         "_parameters",
         "_peer_frame_size",
-        "_peer_left",
         "_peer_window",
         "_ping_deadline",
         "_pushes",
@@ -106,7 +105,6 @@ class ConnectionState:
         self._last_stream_id: int = 0
         #: The highest stream that will be served, once the final GOAWAY has said so.
         self._drain_limit: int | None = None
-        self._peer_left = False
         #: Streams that the peer has reset while their applications go on, and since when.
         self._abandoned: dict[int, float] = {}
         #: Requests on open streams whose applications have to wait for those to end, in the order of their arrival.
@@ -234,16 +232,8 @@ class ConnectionState:
             self._give_out()
 
     def _all_done(self) -> None:
-        """The last open stream is over."""
-        if self._drain_limit is not None or self._peer_left:
-            self._close()
-        elif not self._is_over:
-            self._begin_idleness()
-
-    def _begin_idleness(self) -> None:
-        """Count from now; not while the peer reads what stands in the transport: see `set_transport_writable`."""
-        self._idle_deadline = self._now + self._parameters.keep_alive_timeout if self._is_writable else NEVER
-        self._update_deadline()
+        """The last open stream is over: see `ConnectionEnd`, one layer above."""
+        raise NotImplementedError
 
     def _abort_stream(self, stream: Stream, code: int) -> None:
         """Reset a stream from our side."""
@@ -322,44 +312,6 @@ class ConnectionState:
                 self._leftover_deadline = until
                 break
             self._stop_leftover(stream_id)
-
-    # ---- how the connection ends
-
-    def _close(self) -> None:
-        """Nothing is open: say goodbye, unless the final GOAWAY has been sent already."""
-        if not self._is_over:
-            self._stop_all_leftovers()
-            is_said = self._drain_limit is not None
-            self._end(b"" if is_said else goaway(self._last_served(), NO_ERROR), Closing.AFTER_FLUSH)
-
-    def _fail(self, code: int, reason: str, closing: Closing = Closing.AFTER_FLUSH) -> None:
-        """The connection cannot go on; whatever is open is lost."""
-        if not self._is_over:
-            self.fault = reason
-            if code == ENHANCE_YOUR_CALM and self._streams:
-                self.fault = GraveFault(f"{reason}; requests that were open: {len(self._streams)}")
-            self._end(goaway(self._last_served(), code, reason), closing)
-
-    def _last_served(self) -> int:
-        """For GOAWAY: never more than has been said before (RFC 9113 §6.8)."""
-        return self._last_stream_id if self._drain_limit is None else self._drain_limit
-
-    def _end(self, farewell: bytes, closing: Closing) -> None:
-        self._is_over = True
-        if farewell:
-            self._frames.append(farewell)
-        self.closing = closing
-        self.events += [StreamClosed(each) for each in self._streams if each not in self._waiting]
-        self._streams.clear()
-        self._waiting.clear()
-        self._leftovers.clear()
-        self._abandoned.clear()
-        self._scheduler = Scheduler(0)
-        self._unsent = self._unread = self._pushes = 0
-        self._idle_deadline = self._block_deadline = self._read_deadline = NEVER
-        self._ping_deadline = self._drain_deadline = self._stall_deadline = NEVER
-        self._leftover_deadline = self._waiting_deadline = NEVER
-        self._update_deadline()
 
     # ---- the receive windows
 
