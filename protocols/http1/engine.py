@@ -12,11 +12,11 @@ from __future__ import annotations
 from ..engine import Closing
 from ..events import Writable
 from .rules import Refusal
-from .sending import SendingSide
+from .sending import HTTP1SendingSide
 from .state import R_HEAD, R_LATER
 
 
-class HTTP1Engine(SendingSide):
+class HTTP1Engine(HTTP1SendingSide):
     """One HTTP/1.1 connection, as `protocols.engine.Engine`.
 
     Arguments:

@@ -22,11 +22,11 @@ from .state import (
     R_TUNNEL,
     UNANSWERED,
     W_HEAD,
-    ConnectionState,
+    HTTP1State,
 )
 
 
-class ReceivingSide(ConnectionState):
+class HTTP1ReceivingSide(HTTP1State):
     """The second layer: what comes from the peer."""
 
     __slots__ = ()

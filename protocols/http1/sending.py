@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..engine import Closing, LocalProtocolError
 from ..events import Fields
 from . import response
-from .receiving import ReceivingSide
+from .receiving import HTTP1ReceivingSide
 from .state import (
     MAX_DISCARDED,
     R_TUNNEL,
@@ -28,7 +28,7 @@ from .state import (
 LARGE = 32768
 
 
-class SendingSide(ReceivingSide):
+class HTTP1SendingSide(HTTP1ReceivingSide):
     """The third layer: what comes from the application."""
 
     __slots__ = ()

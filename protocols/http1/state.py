@@ -70,7 +70,7 @@ MAX_WAITING = 65536
 MAX_DISCARDED = 65536
 
 
-class ConnectionState:
+class HTTP1State:
     """The lowest layer. Attributes without underscore are those of `Engine`."""
 
     __slots__ = (

@@ -36,7 +36,7 @@ from .frames import (
 )
 from .parameters import HTTP2Parameters
 from .priorities import parse_priority
-from .sending import SendingSide
+from .sending import HTTP2SendingSide
 from .streams import Stream
 
 _MAX_EARLY_PRIORITIES = 64
@@ -45,7 +45,7 @@ _MAX_EARLY_PRIORITIES = 64
 Dependency = tuple[int, int, bool]
 
 
-class ControlFrames(SendingSide):
+class HTTP2ControlFrames(HTTP2SendingSide):
     """The fourth layer."""
 
     __slots__ = ("_early_priorities", "_expected_frame", "_has_no_tree", "_largest_window")

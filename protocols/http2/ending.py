@@ -19,7 +19,7 @@ from .errors import ENHANCE_YOUR_CALM, NO_ERROR
 from .frames import MAX_STREAM_ID, goaway, ping
 from .parameters import HTTP2Parameters
 from .priorities import Scheduler
-from .state import ConnectionState
+from .state import HTTP2State
 
 _PROBE_PING = b"anybody?"
 _DRAIN_PING = b"draining"
@@ -53,7 +53,7 @@ class Drain(enum.Enum):
     FINAL = "final GOAWAY sent"
 
 
-class ConnectionEnd(ConnectionState):
+class HTTP2End(HTTP2State):
     """The second layer: counts what ends a connection, and says so to the peer."""
 
     __slots__ = (

@@ -29,7 +29,7 @@ from .frames import (
     window_update,
 )
 from .parameters import HTTP2Parameters
-from .receiving import MAX_WAITING_FRAMES, ReceivingSide
+from .receiving import MAX_WAITING_FRAMES, HTTP2ReceivingSide
 from .requests import CONNECTION_FIELDS, RequestHead
 from .streams import Stream
 
@@ -37,7 +37,7 @@ _ALIVE_PING = b"stillyou"
 _NOT_FORWARDED = CONNECTION_FIELDS | {b"http2-settings"}
 
 
-class HTTP2Engine(ReceivingSide):
+class HTTP2Engine(HTTP2ReceivingSide):
     """One HTTP/2 connection, as `protocols.engine.Engine` describes it.
 
     Args:

@@ -14,7 +14,7 @@ from typing import Any
 from ..common import PREFACE
 from ..engine import NEVER, DefaultFields
 from ..events import Data, Refused, Request, Trailers
-from .control import ControlFrames, Dependency, read_dependency
+from .control import Dependency, HTTP2ControlFrames, read_dependency
 from .errors import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
@@ -74,7 +74,7 @@ class OpenBlock:
         self.dependency = dependency
 
 
-class ReceivingSide(ControlFrames):
+class HTTP2ReceivingSide(HTTP2ControlFrames):
     """The fifth layer: requests and their bodies."""
 
     __slots__ = (
@@ -418,16 +418,16 @@ class ReceivingSide(ControlFrames):
 
 #: By frame type, 0 to 9.
 _HANDLERS: tuple[Handler, ...] = (
-    ReceivingSide._on_data,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_headers,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_priority,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_rst_stream,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_settings,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_push_promise,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_ping,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_goaway,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_window_update,  # pyright: ignore[reportPrivateUsage]
-    ReceivingSide._on_continuation,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_data,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_headers,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_priority,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_rst_stream,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_settings,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_push_promise,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_ping,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_goaway,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_window_update,  # pyright: ignore[reportPrivateUsage]
+    HTTP2ReceivingSide._on_continuation,  # pyright: ignore[reportPrivateUsage]
 )
 
 

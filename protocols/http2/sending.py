@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ..engine import DefaultFields, LocalProtocolError
 from ..events import Fields, Request, Writable
-from .ending import ConnectionEnd
+from .ending import HTTP2End
 from .errors import CANCEL, INTERNAL_ERROR, MalformedMessage
 from .field_decoder import Field
 from .frames import (
@@ -41,7 +41,7 @@ _MAX_HEADS = 32
 _MAX_HEAD_SIZE = 2048
 
 
-class SendingSide(ConnectionEnd):
+class HTTP2SendingSide(HTTP2End):
     """The third layer: what an exchange calls."""
 
     __slots__ = (

@@ -30,7 +30,7 @@ _LONG_OPEN_SECONDS = 0.25
 _ABANDONED_SECONDS = 60.0
 
 
-class ConnectionState:
+class HTTP2State:
     """The lowest layer. Attributes without underscore are those of `Engine`."""
 
     __slots__ = (
@@ -232,7 +232,7 @@ class ConnectionState:
             self._give_out()
 
     def _all_done(self) -> None:
-        """The last open stream is over: see `ConnectionEnd`, one layer above."""
+        """The last open stream is over: see `HTTP2End`, one layer above."""
         raise NotImplementedError
 
     def _abort_stream(self, stream: Stream, code: int) -> None:
