@@ -40,7 +40,7 @@ _DEFLATED = (_DEFLATED_TEXT, _BINARY | frames.RSV1)
 _CONTROL = (frames.WHOLE_PING, frames.WHOLE_PONG, frames.WHOLE_CLOSE)
 
 
-class ReceivingSide(SessionState):
+class SessionReceivingSide(SessionState):
     """The second layer: what comes from the peer."""
 
     __slots__ = (

@@ -12,7 +12,7 @@ from ..engine import NEVER, Closing, LocalProtocolError
 from . import frames
 from .deflate import Deflater, Inflater
 from .frames import Close
-from .receiving import ReceivingSide
+from .receiving import SessionReceivingSide
 from .state import CLOSING, SessionParameters
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MIN_COMPRESSED = 128
 
 
-class WebSocketSession(ReceivingSide):
+class WebSocketSession(SessionReceivingSide):
     """One WebSocket after its handshake.
 
     Attributes:
