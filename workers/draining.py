@@ -121,7 +121,9 @@ class Draining:
             if connection.is_idle:
                 _drain(connection, DrainReason.QUICK, at_once=True)
         for exchange in list(self._running):
-            exchange.cancel()
+            # In the loop's next turn: asyncio never begins a task that is cancelled before its first step, and a
+            # request that has just been read would have no answer, nor an end.
+            self._runtime.call_soon(exchange.cancel)
         deadline = monotonic() + _CANCEL_SECONDS
         while self._running:
             if not await self._progress_until(deadline):

@@ -451,6 +451,18 @@ def test_a_request_that_never_ends_is_cancelled_after_the_graceful_timeout(serve
     assert (status, fields["connection"]) == (503, "close")
 
 
+def test_a_request_that_the_stop_finds_before_its_first_step_is_answered(serve: Serve) -> None:
+    for app, expected in ((hello, 200), (Gate(), 503)):
+        # The stop begins with this request, in the turn of the loop that has read it.
+        server = serve(app, max_requests=1, graceful_timeout=0)
+        client = server.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1\r\n\r\n")
+        assert client.response()[0] == expected
+        client.close()
+        server.join()
+        assert server.error is None
+
+
 def test_what_waits_in_the_listen_queue_is_served_at_a_stop(serve: Serve) -> None:
     gate = Gate()
     server = serve(gate, worker_connections=1)
