@@ -37,7 +37,7 @@ class WebSocketSession(SessionReceivingSide):
             the loop, and reads on. The caller sets it to False when it has seen to that.
     """
 
-    __slots__ = ("_deflater", "_ping_at", "_pong_deadline")
+    __slots__ = ("_deflater", "_ping_at", "_pong_deadline", "_sent_close")
 
     def __init__(self, parameters: SessionParameters, deflate: DeflateParameters | None, now: float) -> None:
         super().__init__(parameters, Inflater(deflate) if deflate is not None else None)
@@ -45,6 +45,8 @@ class WebSocketSession(SessionReceivingSide):
         self._ping_at = now + parameters.ping_interval if parameters.ping_interval else NEVER
         self._pong_deadline = NEVER
         self.deadline = self._ping_at
+        #: What `close` has sent.
+        self._sent_close: Close | None = None
 
     # ---- the application
 
@@ -102,18 +104,20 @@ class WebSocketSession(SessionReceivingSide):
     def close(self, code: int, reason: str, now: float, *, tell: bool = False) -> None:
         """Begin the closing handshake; received messages are dropped from here on.
 
-        Does nothing when the session is not open: frameworks answer the end with the code that they were told.
+        Sends nothing when the session is not open: frameworks answer the end with the code that they were told.
 
         Args:
             code: the code to send; 1005 sends none.
             reason: cut to 123 bytes.
-            tell: the application did not ask for it: `next_message` gives it the code and the reason now, and
-                not those of the peer's answer.
+            tell: the application did not ask for it: `next_message` gives it the code and the reason now (those that
+                have been sent, if it had asked before), and not those of the peer's answer.
 
         Raises:
             LocalProtocolError: the code must not be sent, or the reason is not valid Unicode.
         """
         if not self.state.can_send:
+            if tell and self._sent_close is not None:
+                self._tell_end(self._sent_close)
             return
         if code != frames.NO_CODE and not frames.may_be_sent(code):
             raise LocalProtocolError(f"{code} is not a code that a Close frame may carry")
@@ -123,8 +127,9 @@ class WebSocketSession(SessionReceivingSide):
             raise LocalProtocolError("the reason of a Close frame is not valid Unicode") from None
         self.state = CLOSING
         self.deadline = now + self._parameters.close_timeout
+        self._sent_close = Close(code, reason)
         if tell:
-            self._tell_end(Close(code, reason))
+            self._tell_end(self._sent_close)
         if (end := self._pending_end) is not None:
             self._carry_out_end(end, now)
         elif self._is_stalled:

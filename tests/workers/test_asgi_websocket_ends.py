@@ -153,6 +153,23 @@ def test_a_stop_tells_both_sides(serve: Serve, ws_connect: Connect) -> None:
     server.join()
 
 
+def test_a_stop_tells_an_application_that_waits_for_the_answer_to_its_close(serve: Serve) -> None:
+    app = Recorder(
+        {"type": "websocket.accept"}, {"type": "websocket.close", "code": 4000, "reason": "enough"}
+    )
+    server = serve(app)
+    client = server.connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    close = client.file.read(10)
+    server.stop()
+    assert app.ended.wait(10)
+    assert app.messages == [{"type": "websocket.disconnect", "code": 4000, "reason": "enough"}]
+    client.send(masked(0x88, close[2:]))
+    assert client.rest() == b""
+    server.join()
+
+
 def test_a_handshake_during_a_stop(serve: Serve) -> None:
     """Its request has begun to arrive, so the server waits for it."""
     recorder = Recorder()

@@ -22,7 +22,7 @@ class ModelWorker(TimedWorker):
         fed, plain, consumed: bytes given to the session, those of them that `receive_plain` took in a way that
             is not counted, and the rest as far as the session has said that it is read.
         began_close: what the application, or the server as it stops, has begun to close with.
-        was_drained: it was the server.
+        was_drained: it was the server, or the server has told the application so as it stops.
         fed_at_end: `fed` when the session ended.
         was_overdue: some deadline has passed.
         is_overdue: a peer that was silent for too long ended it.
@@ -220,6 +220,8 @@ class ModelWorker(TimedWorker):
         if session.state.can_send:
             self.began_close, self.was_drained = Close(code, ""), True
             self.closed_at = self.now
+        elif session.ended is None:
+            self.was_drained = True
         session.close(code, "", self.now, tell=True)
         self._pump()
         self._wake_receiver()

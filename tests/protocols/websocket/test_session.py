@@ -502,6 +502,17 @@ def test_a_server_that_stops_tells_both_sides(frame: MakeFrame) -> None:
     assert ws.closing is Closing.AFTER_FLUSH
 
 
+def test_a_server_that_stops_tells_an_application_that_has_closed(frame: MakeFrame) -> None:
+    ws = session()
+    ws.close(4000, "enough", 1.0)
+    assert drained(ws) == []
+    ws.close(1012, "", 2.0, tell=True)
+    assert drained(ws) == [Close(4000, "enough")]
+    ws.close(1001, "", 3.0, tell=True)
+    assert received(ws, frame(CLOSE, b"\x03\xe8")) == []
+    assert ws.closing is Closing.AFTER_FLUSH
+
+
 def test_our_close_without_a_code_and_with_a_long_reason() -> None:
     ws = session()
     ws.close(1005, "", 0.0)
