@@ -31,6 +31,7 @@ MAX_REASON = MAX_CONTROL - 2
 
 NO_CODE = 1005
 ABNORMAL = 1006
+TOO_BIG = 1009
 
 #: From here on a payload is copied neither behind its head nor out of what was received: a view of it costs less.
 LARGE = 16384
@@ -136,3 +137,18 @@ def read_close(payload: bytes) -> Close:
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError:
         raise RemoteProtocolError(1007, "close frame with a reason that is not UTF-8") from None
+
+
+def ends_with_close(data: bytes) -> bool:
+    """Whether the last bytes read as a masked Close frame; those of a masked payload do by chance, once in 30,000 reads."""
+    for size in range(MAX_CONTROL + 1):
+        start = len(data) - size - 6
+        if start < 0:
+            return False
+        if data[start] == FIN | CLOSE and data[start + 1] == 128 | size:
+            try:
+                read_close(unmask(data[start + 6 :], data[start + 2 : start + 6]))
+            except RemoteProtocolError:
+                continue
+            return True
+    return False

@@ -135,6 +135,7 @@ class SessionReceivingSide(SessionState):
         self._heard = True
         if not self.state.is_reading:
             self.taken += len(data)
+            self._discard(data, now)
         elif self._is_stalled:
             self._input = self._input[self._position :] + data
             self._position = 0
@@ -146,9 +147,16 @@ class SessionReceivingSide(SessionState):
             self._may_switch_back = True
             self._read(now)
 
+    def _discard(self, data: bytes, now: float) -> None:
+        """Look only for the peer's Close frame, which is the last thing that it sends."""
+        if self.closing is Closing.OPEN and frames.ends_with_close(data):
+            self._is_peer_done = True
+            if self.ended is not None:
+                self._end(Closing.AFTER_FLUSH, self.ended, now)
+
     def receive_eof(self, now: float) -> None:
         """The peer sends nothing more. What it has sent before is still read."""
-        self._eof = True
+        self._eof = self._is_peer_done = True
         if (end := self._pending_end) is not None:
             self._carry_out_end(end, now)
         elif not self._is_stalled:
@@ -181,6 +189,8 @@ class SessionReceivingSide(SessionState):
             while (self._uses_reference or self._read_fast(now)) and self._read_by_reference(now):
                 pass
         except RemoteProtocolError as error:
+            if frames.ends_with_close(self._input):
+                self._is_peer_done = True
             self._end_in_turn(error, now)
         if not self.state.is_reading:
             self.taken += len(self._input) - self._position

@@ -20,6 +20,8 @@ from .frames import Close, RemoteProtocolError
 
 #: How long the end may wait for an application that does not ask for it, in seconds.
 _GRACE = 2.0
+#: How long a peer that is sending a message beyond the limit may take to get all of it out, in seconds.
+_LONGEST_REST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class State(enum.Enum):
     CLOSING = (False, True, False)
     #: Nothing can be sent any more; what was received before is still read.
     LOST = (False, True, True)
-    #: It is over, but for output that the peer has yet to take.
+    #: It is over, but for output that the peer has yet to take, and the rest of a message that was too big.
     ENDED = (False, False, False)
 
     def __init__(self, can_send: bool, is_reading: bool, keeps_messages: bool) -> None:
@@ -76,6 +78,7 @@ class SessionState:
     """The lowest layer. Attributes without underscore are those of `WebSocketSession`."""
 
     __slots__ = (
+        "_is_peer_done",
         "_is_unanswered",
         "_output",
         "_parameters",
@@ -96,6 +99,8 @@ class SessionState:
         self.ended: Close | None = None
         #: With State.PEER_ENDED: the peer's Close frame, or our failure as `RemoteProtocolError`.
         self._pending_end: Close | RemoteProtocolError | None = None
+        #: The peer's side has ended, or what is read no more ends with what reads as its Close frame.
+        self._is_peer_done = False
         self.queue: deque[str | bytes | Close] = deque()
         #: The application has had a message, and has neither sent one nor asked for the next since.
         self._is_unanswered = False
@@ -132,10 +137,20 @@ class SessionState:
         self._end(Closing.AFTER_FLUSH, end, now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
-        """Fail the WebSocket (RFC 6455 §7.1.7): a Close frame, and the stream ends behind it."""
+        """Fail the WebSocket (RFC 6455 §7.1.7): a Close frame, and the stream ends behind it.
+
+        Whose message is too big may be in the middle of sending it. Clients on asyncio take an end of the stream then
+        for an error of its own, and forget our code; so it waits until they have sent all, but not for long.
+        """
         if self.state.can_send:
             self.send_frame(frames.encode_close(code, reason))
-        self._end(Closing.AFTER_FLUSH, Close(code, reason), now)
+        if code != frames.TOO_BIG or self._is_peer_done:
+            self._end(Closing.AFTER_FLUSH, Close(code, reason), now)
+            return
+        self.state = ENDED
+        self._pending_end = None
+        self._tell_end(Close(code, reason))
+        self.deadline = now + _LONGEST_REST
 
     def _end(self, closing: Closing, close: Close, now: float) -> None:
         """Nothing is read or made from here on; the application is told of `close` unless it knows already."""

@@ -118,6 +118,24 @@ def test_a_message_beyond_the_limit(serve: Serve, ws_connect: Connect) -> None:
     assert app.messages[-1]["code"] == 1009
 
 
+def test_a_client_in_the_middle_of_such_a_message_finds_our_code_before_our_end(serve: Serve) -> None:
+    app = Recorder()
+    client = serve(app, websocket_max_message_size=1000).connect()
+    client.send(HANDSHAKE + b"\r\n")
+    client.head()
+    client.send(b"\x82\xff" + (100_000).to_bytes(8, "big") + bytes(4) + bytes(50_000))
+    close = client.file.read(19)
+    assert close[:4] == b"\x88\x11\x03\xf1"
+    client.sock.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        client.sock.recv(1)
+    client.sock.settimeout(30)
+    client.send(bytes(50_000) + masked(0x88, close[2:]))
+    assert client.sock.recv(1) == b""
+    assert app.ended.wait(10)
+    assert app.messages[-1]["code"] == 1009
+
+
 def test_pings_and_a_peer_that_does_not_answer(serve: Serve) -> None:
     app = Recorder()
     client = serve(app, websocket_ping_interval=0.1, websocket_ping_timeout=0.2).connect()

@@ -32,6 +32,21 @@ def test_in_two_pieces_a_frame_is_the_same(size: int) -> None:
     assert rest is (payload if size >= frames.LARGE else b"")
 
 
+@pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xf1" + 123 * b"x"])
+def test_a_close_frame_at_the_end_is_seen(payload: bytes) -> None:
+    key = b"\x88\x82\0\xff"
+    close = bytes((0x88, 128 | len(payload))) + key + frames.unmask(payload, key)
+    assert frames.ends_with_close(close)
+    assert frames.ends_with_close(b"\x88\x80" + close)
+    assert not frames.ends_with_close(close[:-1])
+    assert not frames.ends_with_close(close[1:])
+
+
+@pytest.mark.parametrize("payload", [b"\x03", b"\x03\xed", b"\x03\xe8\xff"])
+def test_one_that_nobody_may_send_is_none(payload: bytes) -> None:
+    assert not frames.ends_with_close(bytes(200) + bytes((0x88, 128 | len(payload), 0, 0, 0, 0)) + payload)
+
+
 def test_the_compiled_function_is_taken() -> None:
     speedups = pytest.importorskip("websockets.speedups")
     assert frames.unmask is speedups.apply_mask

@@ -299,7 +299,39 @@ def test_the_largest_message_and_one_byte_more(frame: MakeFrame, first: int, cut
     ws = session(parameters)
     assert received(ws, frame(first, b"a" * 201), cut) == [Close(1009, "message too big")]
     assert ws.data_to_send(0.0).startswith(b"\x88\x11\x03\xf1")
+    assert ws.closing is Closing.OPEN  # the peer may still be sending it
+    assert received(ws, frame(0x81, b"more") + frame(CLOSE, b"\x03\xf1"), cut * 20) == []
     assert ws.closing is Closing.AFTER_FLUSH
+
+
+def test_who_has_sent_all_of_a_message_that_is_too_big_is_not_waited_for(frame: MakeFrame) -> None:
+    parameters = SessionParameters(max_message_size=200)
+    big, close = frame(0x81, b"a" * 201), frame(CLOSE, b"\x03\xe8")
+    ws = session(parameters)
+    ws.receive_data(big + close, 0.0)
+    assert ws.closing is Closing.AFTER_FLUSH
+    ws = session(parameters)
+    ws.receive_data(frame(0x81, b"before") + big, 0.0)
+    ws.receive_data(close, 0.0)  # while that one waits for the application
+    assert drained(ws) == ["before", Close(1009, "message too big")]
+    assert ws.closing is Closing.AFTER_FLUSH
+    ws = session(parameters)
+    ws.receive_data(big, 0.0)
+    ws.receive_eof(0.0)
+    assert ws.closing is Closing.AFTER_FLUSH
+
+
+def test_nor_is_who_sends_on_and_on(frame: MakeFrame) -> None:
+    ws = session(SessionParameters(max_message_size=200))
+    ws.receive_data(frame(0x81, b"a" * 201), 1.0)
+    assert drained(ws) == [Close(1009, "message too big")]
+    assert ws.data_to_send(1.0)
+    size = ws.taken
+    ws.receive_data(bytes(1000), 2.9)
+    assert (ws.taken - size, ws.deadline, ws.closing) == (1000, 3.0, Closing.OPEN)
+    ws.handle_deadline(3.0)
+    assert ws.closing is Closing.AFTER_FLUSH
+    assert drained(ws) == []
 
 
 def test_an_announced_size_is_refused_before_it_arrives() -> None:
