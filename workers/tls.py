@@ -338,6 +338,8 @@ class TLSLayer:
                 if request[1] != b"HEAD":
                     self._outgoing.write(_WRONG_PORT)
                 raise TLSHandshakeError("http request") from None
+            if (name := getattr(self._object, "refused_name", None)) is not None:  # see `tls_contexts.py`
+                raise TLSHandshakeError(f"the server name {name!r} is not ASCII") from None
             raise TLSHandshakeError(_reason(error)) from None
         self.handshake_done = True
         self._beginning = b""

@@ -149,7 +149,7 @@ class TLSContexts:
 
 
 class _UnraisableHook:
-    """Puts into the debug log what would come to standard error whenever a client asks for a name that is not ASCII.
+    """Keeps for the `TLSLayer` what would come to standard error whenever a client asks for a name that is not ASCII.
 
     CPython decodes a name before it calls `sni_callback`, and has nobody to raise the error to. The handshake is
     refused then: no name of a host is such a one (RFC 6066 §3). All else is left to the hook before.
@@ -160,10 +160,14 @@ class _UnraisableHook:
 
     def __call__(self, unraisable: sys.UnraisableHookArgs) -> None:
         error, traceback = unraisable.exc_value, unraisable.exc_traceback
+        frame = traceback.tb_frame if traceback is not None else None
         # In Python code, also that of a callback or a finalizer, it would be another frame.
-        is_of_tls = traceback is not None and traceback.tb_frame.f_code is ssl.SSLObject.do_handshake.__code__
-        if is_of_tls and isinstance(error, UnicodeDecodeError):
-            logger.debug("A client asked for the server name %r, which is not ASCII", error.object)
+        if (
+            frame is not None
+            and frame.f_code is ssl.SSLObject.do_handshake.__code__
+            and isinstance(error, UnicodeDecodeError)
+        ):
+            frame.f_locals["self"].refused_name = error.object
         else:
             self._before(unraisable)
 

@@ -114,6 +114,22 @@ def test_a_failed_handshake_is_said_once(serve: Serve, pem: str, caplog: pytest.
     assert "wrong version number" in line
 
 
+def test_a_server_name_that_is_not_ascii_is_said_with_the_peer(
+    serve: Serve, pem: str, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(hello, certfile=pem, sni_certificates={"example.test": [pem]}, loglevel="debug")
+    client = Handshake(server, context)
+    peer = client.sock.getsockname()
+    with caplog.at_level(logging.DEBUG, "hypercorn.error"), client.sock as sock:
+        sock.sendall(client.step().replace(b"example", b"ex\xe4mple"))
+        while sock.recv(100):
+            pass
+        sock.close()
+        server.close()
+    (line,) = [record.message for record in caplog.records if "TLS" in record.message]
+    assert line == f"TLS with {peer} failed: the server name b'ex\\xe4mple.test' is not ASCII"
+
+
 def test_tls_on_the_plain_port(serve: Serve, context: ssl.SSLContext) -> None:
     server = serve(hello)
     with dial(server) as sock, pytest.raises(ssl.SSLError):
