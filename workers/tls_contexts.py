@@ -152,7 +152,8 @@ class _UnraisableHook:
     """Keeps for the `TLSLayer` what would come to standard error whenever a client asks for a name that is not ASCII.
 
     CPython decodes a name before it calls `sni_callback`, and has nobody to raise the error to. The handshake is
-    refused then: no name of a host is such a one (RFC 6066 §3). All else is left to the hook before.
+    refused then: no name of a host is such a one (RFC 6066 §3). Where the application speaks TLS as a server itself, its
+    own connections are treated so, too. All else is left to the hook before.
     """
 
     def __init__(self, before: Callable[[sys.UnraisableHookArgs], object]) -> None:

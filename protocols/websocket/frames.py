@@ -141,14 +141,21 @@ def read_close(payload: bytes) -> Close:
 
 def ends_with_close(data: bytes) -> bool:
     """Whether the last bytes read as a masked Close frame; those of a masked payload do by chance, once in 30,000 reads."""
-    for size in range(MAX_CONTROL + 1):
-        start = len(data) - size - 6
-        if start < 0:
-            return False
-        if data[start] == FIN | CLOSE and data[start + 1] == 128 | size:
-            try:
-                read_close(unmask(data[start + 6 :], data[start + 2 : start + 6]))
-            except RemoteProtocolError:
-                continue
+    tail = data[-(MAX_CONTROL + 6) :]
+    start = tail.find(WHOLE_CLOSE)
+    while 0 <= start <= len(tail) - 6:
+        if tail[start + 1] == 128 | len(tail) - start - 6 and _is_close(tail[start + 2 :]):
             return True
+        start = tail.find(WHOLE_CLOSE, start + 1)
     return False
+
+
+def _is_close(masked: bytes) -> bool:
+    """Whether this key, with what it masks, can stand in a Close frame. The code is looked at first, for it costs least."""
+    if len(masked) > 5 and not may_be_sent((masked[0] ^ masked[4]) << 8 | masked[1] ^ masked[5]):
+        return False
+    try:
+        read_close(unmask(masked[4:], masked[:4]))
+    except RemoteProtocolError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from . import frames
 from .deflate import Deflater, Inflater
 from .frames import Close
 from .receiving import SessionReceivingSide
-from .state import CLOSING, SessionParameters
+from .state import CLOSING, ENDED, SessionParameters
 
 if TYPE_CHECKING:
     from .deflate import DeflateParameters
@@ -122,12 +122,13 @@ class WebSocketSession(SessionReceivingSide):
         if code != frames.NO_CODE and not frames.may_be_sent(code):
             raise LocalProtocolError(f"{code} is not a code that a Close frame may carry")
         try:
-            self.send_frame(frames.encode_close(code, reason))
+            frame = frames.encode_close(code, reason)
         except UnicodeEncodeError:
             raise LocalProtocolError("the reason of a Close frame is not valid Unicode") from None
+        self.send_frame(frame)
         self.state = CLOSING
         self.deadline = now + self._parameters.close_timeout
-        self._sent_close = Close(code, reason)
+        self._sent_close = frames.read_close(frame[2:])
         if tell:
             self._tell_end(self._sent_close)
         if (end := self._pending_end) is not None:
@@ -147,6 +148,9 @@ class WebSocketSession(SessionReceivingSide):
         """
         if not self.state.can_send:
             if is_held and self._output:
+                if self.state is ENDED:
+                    # The rest of a message that was too big has had its time, and the Close is not out yet.
+                    self.closing = Closing.AFTER_FLUSH
                 self.deadline = now + self._parameters.close_timeout
                 return
             # What is on its way already, the Close with it, is left to arrive: the peer may only be a slow reader.

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hypercorn.protocols.engine import NEVER, Closing
 from hypercorn.protocols.websocket import Close, SessionParameters
 
-from .test_session import PONG, TEXT, drained, session
-
-MakeFrame = Callable[..., bytes]
+from .sessions import PONG, TEXT, MakeFrame, drained, session
 
 PINGING = SessionParameters(ping_interval=10.0, ping_timeout=4.0)
 
