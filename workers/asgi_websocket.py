@@ -97,6 +97,8 @@ class WebSocketExchange(WebSocketTunnel):
             # Also when cancelled: the peer must learn that nobody is there any more.
             self._leave(self._drain_code or INTERNAL_ERROR)
             if self.request.http_version == "2":
+                if self._connection.websockets is not None:
+                    self._connection.websockets.discard(self)
                 engine = cast("MultiplexedEngine", self._connection.engine)
                 engine.exchange_ended(self._stream_id, monotonic())
                 if engine.events:  # a request that has waited for this

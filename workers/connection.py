@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .file_part import FilePart
     from .server import Server
     from .tls import TLSLayer
+    from .websocket_tunnel import WebSocketTunnel
     from .wsgi_environ import Environs
 
 logger = logging.getLogger("hypercorn.error")
@@ -67,6 +68,7 @@ class Connection(Transport):
         is_flush_due: the engine has something that goes out at the end of this turn; until then nothing goes past it.
         settled_at: when output was last written, or found to be none.
         unflushed: bytes given to the engine since the last flush.
+        websockets: those over HTTP/2 whose application is at work.
         environs: what WSGI requests of this connection have in common; theirs alone.
     """
 
@@ -91,6 +93,7 @@ class Connection(Transport):
         "settled_at",
         "tunnel",
         "unflushed",
+        "websockets",
     )
 
     def __init__(self, server: Server, sock: socket.socket, listener: Listener, peer: Any) -> None:
@@ -102,6 +105,7 @@ class Connection(Transport):
         self.scheme = "https" if listener.secure else "http"
         self.exchanges: dict[int, Exchange] = {}
         self.environs: Environs | None = None
+        self.websockets: set[WebSocketTunnel] | None = None
         #: The exchanges that have deadlines of their own: WebSockets.
         self._timed: set[Exchange] = set()
         self.is_flush_due = False

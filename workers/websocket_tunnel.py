@@ -14,6 +14,7 @@ It refuses to do: anything with the handshake, its refusal, and the application'
 
 from __future__ import annotations
 
+from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ Message = dict[str, Any]
 
 #: Read for every message: a global costs less than an enumeration's attribute.
 _OPEN = Closing.OPEN
+
+#: What a WebSocket may hold of messages without a look at what others of its connection hold.
+_LARGE_HELD_SIZE = 65536
 
 #: Close codes of RFC 6455 §7.4.1 and the IANA registry that are chosen here.
 NORMAL = 1000
@@ -113,6 +117,10 @@ class WebSocketTunnel:
         self._session = session
         if self.request.http_version != "2":
             connection.tunnel = self
+        elif connection.websockets is None:
+            connection.websockets = {self}
+        else:
+            connection.websockets.add(self)
         connection.server.log_exchange(connection, self, now)
         early, self._early = self._early, []
         for data in early:
@@ -344,6 +352,30 @@ class WebSocketTunnel:
         self.deadline = session.deadline
         if self._receivable is not None:
             self._receivable.notify()
+        if self._connection.websockets is not None and session.held_size >= _LARGE_HELD_SIZE:
+            self._bound_held_size(self._connection.websockets, session.max_held_size, now)
+
+    @staticmethod
+    def _bound_held_size(websockets: set[WebSocketTunnel], most: int, now: float) -> None:
+        """Fail those WebSockets of the connection that hold most, while all together hold too much.
+
+        HTTP/1.1 has one for each connection, whose message is bounded.
+        """
+        while sum(each.held_size for each in websockets) > most:
+            max(websockets, key=_held_size).give_up(now)
+
+    @property
+    def held_size(self) -> int:
+        """Bytes of messages that the application has not had."""
+        return self._session.held_size if self._session is not None else 0
+
+    def give_up(self, now: float) -> None:
+        """Too much is held on the connection, and most of it here."""
+        assert self._session is not None  # otherwise nothing is held
+        self._session.give_up(now)
+        self._pump(now)
+        self._wake_receiver()
+        self._connection.flush_soon()
 
     def trailers_received(self, fields: Fields) -> None:
         """A tunnel has no trailers; where a peer sends some, its side has ended."""
@@ -397,3 +429,6 @@ class WebSocketTunnel:
             session.close(self._drain_code, "", now, tell=True)
             self._pump(now)
             self._wake_receiver()
+
+
+_held_size = attrgetter("held_size")

@@ -25,13 +25,14 @@ class FrameInParts:
 
     Attributes:
         missing: the number of bytes that are still to come.
+        size: the number of bytes that the whole frame has.
     """
 
-    __slots__ = ("_key", "_parts", "_validator", "missing")
+    __slots__ = ("_key", "_parts", "_validator", "missing", "size")
 
     def __init__(self, key: bytes, size: int, *, is_text: bool) -> None:
         self._key = key
-        self.missing = size
+        self.missing = self.size = size
         self._parts = [b""]
         self._validator = _validator() if is_text else None
 

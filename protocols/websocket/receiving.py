@@ -14,6 +14,7 @@ bytes: it reads some, and what is behind them waits until others have had their 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ..engine import Closing
@@ -21,7 +22,7 @@ from . import frames
 from .frames import Close, RemoteProtocolError, unmask
 from .parts import FrameInParts
 from .reference import FRAMES_PER_TURN, ReferenceLane
-from .state import LOST, OPEN, SessionParameters, SessionState
+from .state import ENDED, LOST, OPEN, SessionParameters, SessionState
 
 if TYPE_CHECKING:
     from .deflate import Inflater
@@ -177,7 +178,8 @@ class SessionReceivingSide(SessionState):
 
     def next_turn(self, now: float) -> None:
         """Others have had their turn of the loop: read on."""
-        assert self._reference is not None  # nothing else wants turns
+        if self._reference is None:
+            return  # what wanted the turn has been let go
         self._reference.frames_left = FRAMES_PER_TURN
         if self._is_stalled and self.state.is_reading:
             self._read(now)
@@ -199,6 +201,33 @@ class SessionReceivingSide(SessionState):
             self._is_stalled = False
         elif self._eof and not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
+
+    @property
+    def held_size(self) -> int:
+        """Bytes of messages that the application has not had, whole or begun."""
+        size = self._queued_bytes
+        if self._parts is not None:
+            size += self._parts.size - self._parts.missing
+        if self._reference is not None:
+            size += self._reference.held_size
+        return size
+
+    @property
+    def max_held_size(self) -> int:
+        """See `SessionParameters`."""
+        return self._parameters.max_held_size
+
+    def give_up(self, now: float) -> None:
+        """Let go of all that is held, for it is too much together with what others hold, and fail the session."""
+        self.queue = deque(item for item in self.queue if isinstance(item, Close))
+        self._queued_bytes = 0
+        self._parts = self._reference = None
+        self._uses_reference = self._is_stalled = False
+        self.taken += len(self._input) - self._position
+        self._input = b""
+        self._position = 0
+        if self.state is not ENDED:
+            self._fail(frames.TOO_BIG, "too much is waiting on this connection", now)
 
     def _is_full(self) -> bool:
         if not self.state.keeps_messages:

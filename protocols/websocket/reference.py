@@ -111,6 +111,11 @@ class ReferenceLane:
         """Between messages, and every byte that was fed has been used."""
         return self.is_between_messages and not len(self._frames.buffer)
 
+    @property
+    def held_size(self) -> int:
+        """Bytes of the message that has begun, decompressed."""
+        return len(self._payload)
+
     def feed(self, data: bytes) -> None:
         """Take bytes that follow those given before."""
         self._frames.receive_bytes(data)

@@ -33,6 +33,8 @@ class WebSocketSession(SessionReceivingSide):
         queue: what `next_message` has ready: messages, and behind them the end. Only to be looked at.
         taken: bytes that were read since the caller last set it to 0; the peer may send as many more.
         unsent: the number of bytes that `data_to_send` would give.
+        held_size: bytes of messages that the application has not had. Those of a connection's sessions together are the
+            caller's to bound, by `max_held_size` and `give_up`.
         wants_turn: what has been received costs much: `next_turn` is to be called once others have had their turn of
             the loop, and reads on. The caller sets it to False when it has seen to that.
     """

@@ -18,6 +18,8 @@ from ..engine import NEVER, Closing
 from . import frames
 from .frames import Close, RemoteProtocolError
 
+#: A hundred sessions whose messages are of the size of their queues stay below this.
+_MIN_HELD_SIZE = 16 * 1024 * 1024
 #: How long the end may wait for an application that does not ask for it, in seconds.
 _GRACE = 2.0
 #: How long a peer that is sending a message beyond the limit may take to get all of it out, in seconds.
@@ -42,6 +44,11 @@ class SessionParameters:
     ping_interval: float | None = None
     ping_timeout: float | None = 20.0
     close_timeout: float = 10.0
+
+    @property
+    def max_held_size(self) -> int:
+        """What all sessions of one connection may hold of messages that their applications have not had."""
+        return max(2 * self.max_message_size, _MIN_HELD_SIZE)
 
 
 class State(enum.Enum):
