@@ -146,7 +146,8 @@ class HTTP2Options:
         "--h2-initial-stream-window-size",
         metavar="BYTES",
         check=between(1, _LARGEST_WINDOW),
-        help="what a client may send ahead of the application in one request",
+        help="what a client may send ahead of the application in one request; grows to four times as much, within "
+        "the connection's, while the application keeps up",
     )
     h2_initial_connection_window_size: int = option(
         1024 * 1024,

@@ -13,6 +13,10 @@ from ..protocols.http1 import HTTP1Engine, HTTP1Parameters
 _FIRST_REQUEST_SECONDS = 5.0
 #: And in HTTP/2 its requests do not all begin at the same time.
 _SHORTEST_HTTP2_SECONDS = 1.0
+#: What the applications of a connection may leave unread together; not less than so many streams may send, for one that
+#: does not read must not hold up others.
+_MAX_UNREAD_SIZE = 8 * 1024 * 1024
+_UNREAD_STREAMS = 4
 
 HTTP1Factory = Callable[[float, bool], Engine]
 HTTP2Factory = Callable[[float, SwitchToHTTP2 | None, bool], Engine]
@@ -54,6 +58,7 @@ def http2_factory(settings: Settings, defaults: DefaultFields) -> HTTP2Factory:
         max_inbound_frame_size=settings.h2_max_inbound_frame_size,
         initial_stream_window_size=settings.h2_initial_stream_window_size,
         initial_connection_window_size=settings.h2_initial_connection_window_size,
+        max_unread_size=max(_MAX_UNREAD_SIZE, _UNREAD_STREAMS * settings.h2_initial_stream_window_size),
         keep_alive_timeout=settings.keep_alive_timeout or _SHORTEST_HTTP2_SECONDS,
         keep_alive_max_requests=settings.keep_alive_max_requests,
         header_timeout=settings.header_timeout,

@@ -11,8 +11,9 @@ class HTTP2Parameters:
 
     Memory of one connection, in the worst case that a peer can cause: `max_unread_size` plus one connection
     window of request bodies, `max_unsent_size` plus `max_concurrent_streams` times `send_low_water` of response
-    bodies (beyond what one call of an application hands over at once), one header block of
-    twice `max_header_list_size`, and one incoming frame.
+    bodies (beyond what one call of an application hands over at once), the fields of `max_concurrent_streams` requests,
+    one header block of twice `max_header_list_size`, and one incoming frame. What WebSockets hold of messages comes on top:
+    `SessionParameters.max_held_size`.
 
     Attributes:
         max_concurrent_streams: requests that may be open at once; and applications that may run. That of a request
@@ -22,8 +23,9 @@ class HTTP2Parameters:
             for each field). A larger one is answered with 431; one whose encoded form is more than twice as
             large ends the connection.
         max_inbound_frame_size: SETTINGS_MAX_FRAME_SIZE, 16,384 to 16,777,215.
-        initial_stream_window_size: what a peer may send on a stream before the application reads. It
-            bounds an upload to this much per round trip: 256 KiB is 100 Mbit/s at 20 ms.
+        initial_stream_window_size: what a peer may send on a stream before the application reads. A window
+            is what an upload gets for each round trip, 1 MiB 80 Mbit/s at 100 ms: so that of a stream whose application keeps
+            up grows to four times this, but not beyond the connection's.
         initial_connection_window_size: what a peer may have in flight on all streams together; not below
             65,535. It is given back as data arrives, read or not, while `max_unread_size` allows.
         max_unread_size: bytes that applications have not read, over all streams. Beyond it the connection

@@ -53,6 +53,11 @@ MAX_CONTINUATIONS = 64
 #: Frames that wait because the peer does not read, above which we do not read either.
 MAX_WAITING_FRAMES = 512
 _MAX_SKIPPED = 32
+#: DATA for a stream that we have reset costs the peer something when it is smaller: nothing of use can be in so many of
+#: them, and a window holds a million.
+_TINY_DATA = 64
+#: What a field section that is too large costs of `max_control_frames`: reading it takes some milliseconds.
+_LARGE_BLOCK_COST = 20
 _EARNED_BY_REQUEST = 16
 
 _unpack_head = FRAME_HEAD.unpack_from
@@ -219,7 +224,7 @@ class HTTP2ReceivingSide(HTTP2ControlFrames):
         self._check_not_idle(stream_id)
         if stream_id not in self._reset_by_us:
             raise ConnectionFault(STREAM_CLOSED, "DATA on a closed stream")
-        if not size:
+        if size < _TINY_DATA:
             self._spend_control()
 
     def consume(self, stream_id: int, size: int, now: float) -> None:
@@ -297,6 +302,7 @@ class HTTP2ReceivingSide(HTTP2ControlFrames):
         if dependency is not None and dependency[0] == stream_id:
             raise StreamFault(stream_id, PROTOCOL_ERROR, "stream that depends on itself")
         if head is None:
+            self._spend_control(_LARGE_BLOCK_COST)
             self._answer(stream_id, 431, "header fields too large", None, end_stream)
         elif (
             len(self._streams) - self._pushes >= self._parameters.max_concurrent_streams
@@ -314,6 +320,7 @@ class HTTP2ReceivingSide(HTTP2ControlFrames):
         self, stream_id: int, head: RequestHead, end_stream: bool, dependency: Dependency | None
     ) -> None:
         stream = Stream(stream_id, head, self._largest_window, self._peer_window, end_stream, self._now)
+        stream.window = self._parameters.initial_stream_window_size
         if self._streams:
             self._was_parallel = True
         else:

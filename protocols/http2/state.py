@@ -22,6 +22,8 @@ _REMEMBERED_RESETS = 1000
 LEFTOVER_SECONDS = 2.0
 #: Windows are given back in so many steps: fewer are fewer frames, but hold an upload over a long way to less.
 _WINDOW_STEPS = 8
+#: The window of a stream grows to so many times its initial size, but never beyond the connection's.
+_WINDOW_GROWTH = 4
 #: A stream that was open for so long costs its peer nothing when it is reset: with N open at most that makes N / 0.25 a
 #: second, no more work than so many requests that are answered. A client's deadlines end calls like that, many at once,
 #: and must not take all else on the connection with them.
@@ -43,6 +45,7 @@ class HTTP2State:
         "_encoder",
         "_frames",
         "_full_window",
+        "_grown_window",
         "_has_greeted",
         "_idle_deadline",
         "_is_acknowledged",
@@ -119,6 +122,7 @@ class HTTP2State:
         self._full_window = self._receive_window
         self._max_unread = max(parameters.max_unread_size, self._full_window)
         self._unread: int = 0
+        self._grown_window = min(_WINDOW_GROWTH * parameters.initial_stream_window_size, self._full_window)
         self._unsent: int = 0
         self._resets = Allowance(parameters.max_resets, parameters.resets_per_second, now)
         self._controls = Allowance(parameters.max_control_frames, parameters.max_control_frames / 10, now)
@@ -289,7 +293,7 @@ class HTTP2State:
 
     def _judge_leftover(self, stream: Stream) -> None:
         """A peer that has used half of the window, or has announced as much, has more to send than what was on its way."""
-        half = self._parameters.initial_stream_window_size // 2
+        half = stream.window // 2
         if stream.receive_window < half or (stream.expected or 0) > half:
             self._stop_leftover(stream.id)
 
@@ -329,11 +333,27 @@ class HTTP2State:
 
     def _top_up_stream(self, stream: Stream) -> None:
         """Give the peer window on a stream for what its application has taken, in steps as above."""
-        window = self._parameters.initial_stream_window_size
+        window = stream.window
         missing = window - stream.unread - stream.receive_window
         if missing * _WINDOW_STEPS >= window and missing > 0:
+            if window < self._grown_window and not stream.unread:
+                missing += self._grow(stream)
             stream.receive_window += missing
             self._frames.append(window_update(stream.id, missing))
+
+    def _grow(self, stream: Stream) -> int:
+        """Enlarge the window of a stream whose application keeps up, and return by how much.
+
+        A peer far away can send one window in each round trip, so this bounds an upload. Together such windows take half
+        of what may be unread at most: should their applications stop reading, there is room for others.
+        """
+        more = min(stream.window, self._grown_window - stream.window)
+        initial = self._parameters.initial_stream_window_size
+        grown = sum(each.window - initial for each in self._streams.values() if not each.is_remote_closed)
+        if grown + more > self._max_unread // 2:
+            return 0
+        stream.window += more
+        return more
 
     def _restart_read_timeout(self) -> None:
         """The peer may not have been able to send before."""

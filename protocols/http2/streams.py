@@ -30,6 +30,7 @@ class Stream:
         is_ended: the application has ended the response.
         answered_at: since when the response is complete while the request is not; see `LEFTOVER_SECONDS`.
         trailers: the trailer section to send behind the data.
+        window: what `receive_window` is filled up to; it grows while the application keeps up.
         wants_writable: `can_send` has said no.
         stalled_at: when the peer's windows stopped its data, or None.
         urgency, incremental, turn: see `priorities.py`.
@@ -62,6 +63,7 @@ class Stream:
         "unread",
         "urgency",
         "wants_writable",
+        "window",
     )
 
     def __init__(
@@ -77,7 +79,7 @@ class Stream:
         self.head = head
         self.opened_at = now
         self.is_remote_closed = is_remote_closed
-        self.receive_window = receive_window
+        self.receive_window = self.window = receive_window
         self.send_window = send_window
         self.unread = 0
         self.handed_over = 0

@@ -367,10 +367,9 @@ def test_a_larger_frame_size_works(connect: Any) -> None:
 
 
 def test_frames_of_padding_alone_do_not_use_up_the_window(connect: Any) -> None:
-    peer = connect(initial_stream_window_size=1000)
+    peer = connect(initial_stream_window_size=65535, initial_connection_window_size=65535)
     peer.post(1)
-    for _ in range(3):
+    for _ in range(99):
         peer.send(DataFrame(1, b"", pad_length=249, flags=["PADDED"]))
-    assert [(update.stream_id, update.window_increment) for update in peer.of_type(WindowUpdateFrame)] == [
-        (1, 250)
-    ] * 3
+    given = [(update.stream_id, update.window_increment) for update in peer.of_type(WindowUpdateFrame)]
+    assert given.count((0, 8250)) == given.count((1, 8250)) == 3

@@ -174,6 +174,13 @@ def empty_data_after_a_reset(peer: Any, index: int) -> None:
     peer.data(1, b"")
 
 
+def tiny_data_after_a_reset(peer: Any, index: int) -> None:
+    if not index:
+        peer.get(1)
+        peer.data(1, b"")
+    peer.data(1, b"x")
+
+
 def padding_only(peer: Any, index: int) -> None:
     if not index:
         peer.post(1)
@@ -221,6 +228,7 @@ FLOODS: list[Callable[[Any, int], None]] = [
     window_updates,
     empty_data,
     empty_data_after_a_reset,
+    tiny_data_after_a_reset,
     padding_only,
     dribble,
     resets_of_closed,
@@ -392,6 +400,16 @@ def test_a_header_block_somewhat_too_large_is_answered(connect: Any) -> None:
     assert isinstance(event, Refused)
     assert event.status == 431
     peer.expect_alive()
+
+
+def test_not_again_and_again(connect: Any) -> None:
+    """Reading such a block costs some milliseconds, and as many requests as a connection may have would be many."""
+    peer = connect(max_header_list_size=4096, keep_alive_max_requests=0)
+    for index in range(60):
+        if peer.engine.closing is not Closing.OPEN:
+            break
+        oversize_requests(peer, index)
+    peer.expect_connection_error(CALM)
 
 
 def test_a_large_limit_allows_large_blocks(connect: Any) -> None:
