@@ -125,6 +125,7 @@ class WebSocketTunnel:
         early, self._early = self._early, []
         for data in early:
             session.receive_data(data, now)
+        self._bound_held_size(session, now)
         if self._peer_left and self.request.http_version == "2":
             session.receive_eof(now)  # in HTTP/1.1 the engine tells it, behind what it has kept until now
         if self._drain_code:
@@ -170,6 +171,7 @@ class WebSocketTunnel:
             or session.deadline != self.deadline
         ):
             # It went on reading.
+            self._bound_held_size(session, now)
             self._pump(now)
             self._connection.flush_soon()
         return message
@@ -283,6 +285,7 @@ class WebSocketTunnel:
         now = monotonic()
         try:
             session.next_turn(now)
+            self._bound_held_size(session, now)
             self._pump(now)
             if session.queue:
                 self._wake_receiver()
@@ -352,17 +355,17 @@ class WebSocketTunnel:
         self.deadline = session.deadline
         if self._receivable is not None:
             self._receivable.notify()
-        if self._connection.websockets is not None and session.held_size >= _LARGE_HELD_SIZE:
-            self._bound_held_size(self._connection.websockets, session.max_held_size, now)
+        self._bound_held_size(session, now)
 
-    @staticmethod
-    def _bound_held_size(websockets: set[WebSocketTunnel], most: int, now: float) -> None:
-        """Fail those WebSockets of the connection that hold most, while all together hold too much.
+    def _bound_held_size(self, session: WebSocketSession, now: float) -> None:
+        """The session may have read on: fail those of the connection that hold most, while all together hold too much.
 
         HTTP/1.1 has one for each connection, whose message is bounded.
         """
-        while sum(each.held_size for each in websockets) > most:
-            max(websockets, key=_held_size).give_up(now)
+        websockets = self._connection.websockets
+        if websockets is not None and session.held_size >= _LARGE_HELD_SIZE:
+            while sum(each.held_size for each in websockets) > session.max_held_size:
+                max(websockets, key=attrgetter("held_size")).give_up(now)
 
     @property
     def held_size(self) -> int:
@@ -429,6 +432,3 @@ class WebSocketTunnel:
             session.close(self._drain_code, "", now, tell=True)
             self._pump(now)
             self._wake_receiver()
-
-
-_held_size = attrgetter("held_size")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, RemoteSettingsChanged, ResponseReceived
 
-from .conftest import Serve
+from .websocket_apps import Serve, masked
 
 HEAD = [
     (":method", "CONNECT"),
@@ -26,10 +27,8 @@ CLOSE_1009 = b"\x03\xf1too much is waiting on this connection"
 
 
 def frame(first: int, payload: bytes) -> bytes:
-    """Masked with zeros."""
-    size = len(payload)
-    head = bytes((first, 128 | size)) if size < 126 else bytes((first, 254)) + size.to_bytes(2)
-    return head + bytes(4) + payload
+    """One that is not short, as `masked` otherwise."""
+    return bytes((first, 254)) + len(payload).to_bytes(2) + bytes(4) + payload
 
 
 def inflating(size: int) -> bytes:
@@ -97,22 +96,30 @@ class Application:
         self.codes.append(message["code"])
 
 
-def test_messages_that_have_begun_are_bounded_together(serve: Serve) -> None:
-    """Sixteen of a mebibyte may have begun; each further one fails the one that holds most, and no other."""
+@pytest.mark.parametrize("fragments", [0, 70])
+def test_messages_that_have_begun_are_bounded_together(fragments: int, serve: Serve) -> None:
+    """Sixteen of a mebibyte may have begun; each further one fails the one that holds most, and no other.
+
+    Also where what makes them large is read in a later turn of the loop, behind many fragments.
+    """
     app = Application()
     client = Client(serve(app, websocket_max_message_size=SIZE).connect())
     small = client.open()
     begun = [client.open() for _ in range(STREAMS)]
-    for stream_id in begun:
-        client.send(stream_id, frame(0x42, inflating(SIZE - len(begun) + begun.index(stream_id))))
+    for number, stream_id in enumerate(begun):
+        large = inflating(SIZE - STREAMS + number)
+        if fragments:
+            client.send(stream_id, masked(0x42, b"") + masked(0x00, b"") * fragments + frame(0x00, large))
+        else:
+            client.send(stream_id, frame(0x42, large))
     client.read_until(lambda: len(client.failed()) >= STREAMS - 16)
-    client.send(small, frame(0x82, b"still here"))
+    client.send(small, masked(0x82, b"still here"))
     client.read_until(lambda: b"still here" in client.received.get(small, b""))
     failed = client.failed()
     assert len(failed) == STREAMS - 16
     # Whoever was not failed can end his message.
     going_on = next(stream_id for stream_id in begun if stream_id not in failed)
-    client.send(going_on, frame(0x80, b""))
+    client.send(going_on, masked(0x80, b""))
     client.read_until(lambda: client.received.get(going_on, b"")[:1] == b"\xc2")
     assert set(app.codes) == {1009}
     assert len(app.codes) == STREAMS - 16
