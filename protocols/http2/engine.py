@@ -107,7 +107,7 @@ class HTTP2Engine(HTTP2ReceivingSide):
             fields.sort(key=lambda field: field[0] != b"host")
         head = RequestHead(request.method, request.raw_path, request.query, fields)
         self._last_stream_id = 1
-        self._streams[1] = Stream(1, head, 0, self._peer_window, True, self._now)
+        self._streams[1] = Stream(1, head, 0, 0, self._peer_window, True, self._now)
         self._idle_deadline = NEVER
         self._requests = 1
         self.events.append(

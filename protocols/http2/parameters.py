@@ -29,7 +29,7 @@ class HTTP2Parameters:
         initial_connection_window_size: what a peer may have in flight on all streams together; not below
             65,535. It is given back as data arrives, read or not, while `max_unread_size` allows.
         max_unread_size: bytes that applications have not read, over all streams. Beyond it the connection
-            window shrinks: only a peer that feeds dozens of streams that nobody reads stalls itself. Not less than
+            window shrinks: only a peer that feeds many streams that nobody reads stalls itself. Not less than
             one connection window.
         send_high_water, send_low_water: `can_send` says no from the first on, `Writable` comes below the
             second, or, where the peer ranks its streams, below the first again; per stream.

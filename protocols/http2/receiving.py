@@ -319,8 +319,10 @@ class HTTP2ReceivingSide(HTTP2ControlFrames):
     def _open_stream(
         self, stream_id: int, head: RequestHead, end_stream: bool, dependency: Dependency | None
     ) -> None:
-        stream = Stream(stream_id, head, self._largest_window, self._peer_window, end_stream, self._now)
-        stream.window = self._parameters.initial_stream_window_size
+        window = self._parameters.initial_stream_window_size
+        stream = Stream(
+            stream_id, head, self._largest_window, window, self._peer_window, end_stream, self._now
+        )
         if self._streams:
             self._was_parallel = True
         else:

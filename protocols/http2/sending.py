@@ -270,7 +270,7 @@ class HTTP2SendingSide(HTTP2End):
         block = WORD.pack(promised) + self._encoder.encode(section)
         self._frames += field_block(PUSH_PROMISE, 0, stream_id, block, self._peer_frame_size)
         stream.head_place = None  # END_STREAM must stand behind the promise now
-        self._streams[promised] = Stream(promised, head, 0, self._peer_window, True, now)
+        self._streams[promised] = Stream(promised, head, 0, 0, self._peer_window, True, now)
         self._pushes += 1
         self._scheduler.opened(promised, stream_id)
         self.events.append(

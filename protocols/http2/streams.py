@@ -71,6 +71,7 @@ class Stream:
         stream_id: int,
         head: RequestHead,
         receive_window: int,
+        window: int,
         send_window: int,
         is_remote_closed: bool,
         now: float,
@@ -79,7 +80,8 @@ class Stream:
         self.head = head
         self.opened_at = now
         self.is_remote_closed = is_remote_closed
-        self.receive_window = self.window = receive_window
+        self.receive_window = receive_window
+        self.window = window
         self.send_window = send_window
         self.unread = 0
         self.handed_over = 0

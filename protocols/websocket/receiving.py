@@ -195,10 +195,7 @@ class SessionReceivingSide(SessionState):
                 self._is_peer_done = True
             self._end_in_turn(error, now)
         if not self.state.is_reading:
-            self.taken += len(self._input) - self._position
-            self._input = b""
-            self._position = 0
-            self._is_stalled = False
+            self._drop_input()
         elif self._eof and not self._is_stalled:
             self._end(Closing.AFTER_FLUSH, Close(frames.ABNORMAL, ""), now)
 
@@ -222,12 +219,17 @@ class SessionReceivingSide(SessionState):
         self.queue = deque(item for item in self.queue if isinstance(item, Close))
         self._queued_bytes = 0
         self._parts = self._reference = None
-        self._uses_reference = self._is_stalled = False
+        self._uses_reference = False
+        self._drop_input()
+        if self.state is not ENDED:
+            self._fail(frames.TOO_BIG, "too much is waiting on this connection", now)
+
+    def _drop_input(self) -> None:
+        """What has not been read counts as read, and is forgotten."""
         self.taken += len(self._input) - self._position
         self._input = b""
         self._position = 0
-        if self.state is not ENDED:
-            self._fail(frames.TOO_BIG, "too much is waiting on this connection", now)
+        self._is_stalled = False
 
     def _is_full(self) -> bool:
         if not self.state.keeps_messages:

@@ -151,13 +151,10 @@ class SessionState:
         """
         if self.state.can_send:
             self.send_frame(frames.encode_close(code, reason))
-        if code != frames.TOO_BIG or self._is_peer_done:
-            self._end(Closing.AFTER_FLUSH, Close(code, reason), now)
-            return
-        self.state = ENDED
-        self._pending_end = None
-        self._tell_end(Close(code, reason))
-        self.deadline = now + _LONGEST_REST
+        waits = code == frames.TOO_BIG and not self._is_peer_done
+        self._end(Closing.OPEN if waits else Closing.AFTER_FLUSH, Close(code, reason), now)
+        if waits:
+            self.deadline = now + _LONGEST_REST
 
     def _end(self, closing: Closing, close: Close, now: float) -> None:
         """Nothing is read or made from here on; the application is told of `close` unless it knows already."""
