@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from enum import Enum, auto
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,21 @@ RANKED_KERNEL_SIZE = 65536
 #: Linux and macOS have it; elsewhere the kernel takes what it takes.
 _TCP_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
+
+class Phase(Enum):
+    """What a connection is in the middle of. Who calls from within (an application that answers at once) must not nest."""
+
+    REST = auto()
+    #: Events are acted on; output may be written in between, where much has gathered.
+    SETTLING = auto()
+    #: Output has been taken, and is on its way to the socket. Who comes here, with the finalizer of a coroutine that an
+    #: application has abandoned, must not overtake it.
+    SENDING = auto()
+
+
 # Looking a member up in its class costs a hundred nanoseconds on CPython 3.11.
 _OPEN, _ABORT = Closing.OPEN, Closing.ABORT
+_REST, _SETTLING, _SENDING = Phase.REST, Phase.SETTLING, Phase.SENDING
 
 _CONNECTIONS_OPEN = int(Counter.CONNECTIONS_OPEN)
 
@@ -77,9 +91,8 @@ class Connection(Transport):
         "_farewell_ends",
         "_fresh_until",
         "_is_kept_short",
-        "_is_sending",
-        "_is_settling",
         "_is_turn_over",
+        "_phase",
         "_timed",
         "deadline",
         "engine",
@@ -113,10 +126,7 @@ class Connection(Transport):
         self._drain_reason: DrainReason | None = None
         #: The socket has been what is narrow while the peer ranked its streams: the kernel keeps little of their data.
         self._is_kept_short = False
-        self._is_settling = False
-        #: Output has been taken, and is on its way to the socket. Who comes in the middle, with the finalizer of a coroutine
-        #: that an application has abandoned, must not overtake it.
-        self._is_sending = False
+        self._phase = _REST
         #: Nothing goes out before the applications of ranked streams have had their turn of the loop, to give more.
         self._is_turn_over = False
         self.tunnel: Tunnel | None = None
@@ -258,9 +268,9 @@ class Connection(Transport):
         if self._owes_tls_answers():
             self._set_reading(False)
         elif tls.output_size and not self.is_blocked:
-            self._is_sending = True
+            phase, self._phase = self._phase, _SENDING
             self._write(tls.data_to_send())
-            self._is_sending = False
+            self._phase = phase
         if plaintext:
             self._take(plaintext)
         if self.is_lingering and tls.received_close:
@@ -290,41 +300,23 @@ class Connection(Transport):
         """
         if self.is_closed:
             return
-        if self._is_settling or self._is_sending:
+        if self._phase is not _REST:
             self._write_much()
             return
-        self._is_settling = True
-        is_turn_over = self._is_turn_over
+        self._phase = _SETTLING
         try:
-            while not self.is_closed:
-                engine = self.engine
-                if engine.events and (self.unflushed < FLUSH_SIZE or is_turn_over):
-                    self._dispatch(now)
-                    continue
-                if is_turn_over and engine.closing is _OPEN:
-                    break
-                self.unflushed = 0
-                self._is_sending = True
-                if not self.is_blocked and (data := engine.data_to_send()):
-                    rest, engine.apart = engine.apart, b""
-                    self._send(data, rest)
-                    if rest:
-                        # What may stand behind it goes before what is asked for meanwhile.
-                        self.unflushed = FLUSH_SIZE
-                    is_turn_over = len(data) >= RANKED_PIECE and bool(engine.events) and self.is_ranked
-                elif not engine.events:
-                    break
-                self._is_sending = False
-            else:
-                return
+            is_turn_over = self._act_and_write(now)
         finally:
-            self._is_settling = self._is_sending = False
+            self._phase = _REST
+        if self.is_closed:
+            return
         if is_turn_over and not self.is_blocked:
             self._is_turn_over = True
             self.flush_soon()
         else:
             self.is_flush_due = False
         self.settled_at = now
+        engine = self.engine
         if engine.closing is not _OPEN:
             self._finish(engine.closing, now)
         else:
@@ -333,21 +325,49 @@ class Connection(Transport):
                 self._set_reading(wants_read)
         self._update_deadline()
 
+    def _act_and_write(self, now: float) -> bool:
+        """Until the engine has neither events nor output that the socket takes.
+
+        Returns whether more waits for the end of this turn: the applications of ranked streams are to give first.
+        """
+        is_turn_over = self._is_turn_over
+        while not self.is_closed:
+            engine = self.engine
+            if engine.events and (self.unflushed < FLUSH_SIZE or is_turn_over):
+                self._dispatch(now)
+                continue
+            if is_turn_over and engine.closing is _OPEN:
+                break
+            self.unflushed = 0
+            self._phase = _SENDING
+            if not self.is_blocked and (data := engine.data_to_send()):
+                rest, engine.apart = engine.apart, b""
+                self._send(data, rest)
+                if rest:
+                    # What may stand behind it goes before what is asked for meanwhile.
+                    self.unflushed = FLUSH_SIZE
+                is_turn_over = len(data) >= RANKED_PIECE and bool(engine.events) and self.is_ranked
+            elif not engine.events:
+                break
+            self._phase = _SETTLING
+        return is_turn_over
+
     def _write_much(self) -> None:
-        if self._is_sending:
+        """A call from within: write if much has gathered, at once or, in the middle of a write, soon."""
+        if self._phase is _SENDING:
             self.flush_soon()
             return
         while self.unflushed >= FLUSH_SIZE and not self.is_blocked:
             self.unflushed = 0
-            self._is_sending = True
+            self._phase = _SENDING
             try:
                 if self._send_next():
                     self.unflushed = FLUSH_SIZE
             finally:
-                self._is_sending = False
+                self._phase = _SETTLING
 
     def _send_next(self) -> bool:
-        """Write what the engine gives next; True: there may be more behind it. `settle` does the same, without a call."""
+        """Write what the engine gives next; True: there may be more behind it. `_act_and_write` does it without a call."""
         engine = self.engine
         data = engine.data_to_send()
         rest, engine.apart = engine.apart, b""
@@ -357,13 +377,13 @@ class Connection(Transport):
 
     def send_at_once(self, data: bytes, rest: bytes) -> bool:
         """Write the tunnel's `data`, and `rest` behind it, past the engine. False: not now, something else comes first."""
-        if self.is_flush_due or self.is_blocked or self._is_settling or self._is_sending or self.is_closed:
+        if self.is_flush_due or self.is_blocked or self._phase is not _REST or self.is_closed:
             return False
-        self._is_sending = True
+        self._phase = _SENDING
         try:
             self._send(data, rest)
         finally:
-            self._is_sending = False
+            self._phase = _REST
         return True
 
     def flush_soon(self) -> None:
