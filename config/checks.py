@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LOG_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")
 WORKER_CLASSES = ("asyncio", "uvloop", "trio")
+#: What is spoken over TLS and TCP, by the names of IANA's registry of ALPN protocol IDs (RFC 7301 §6).
+ALPN_PROTOCOLS = ("h2", "http/1.1", "http/1.0")
 _LARGEST_ID = 2**32 - 2  # the last one means "leave it" to the system
 
 

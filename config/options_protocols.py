@@ -255,7 +255,7 @@ class TLSOptions:
         ["h2", "http/1.1"],
         "--alpn-protocol",
         metavar="NAME",
-        help="protocol to offer, the first is preferred; may be repeated",
+        help="protocol to offer: h2, http/1.1 or http/1.0, the first is preferred; may be repeated",
     )
     ssl_handshake_timeout: float = option(
         60.0,

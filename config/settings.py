@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .checks import ALPN_PROTOCOLS
 from .options import TABLE, Options
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def without_effect(settings: Settings) -> list[str]:
         elif settings.verify_mode and not settings.ca_certs and not settings.config.has_own_ssl_context:
             sentences.append(
                 "--verify-mode lets no client with a certificate in: --ca-certs is missing beside it"
+            )
+        if unspoken := [name for name in settings.alpn_protocols if name not in ALPN_PROTOCOLS]:
+            sentences.append(
+                f"--alpn-protocol {', '.join(unspoken)} has no effect: what is spoken over TLS is "
+                f"{', '.join(ALPN_PROTOCOLS)}"
             )
     else:
         if settings.config.has_own_ssl_context:

@@ -162,6 +162,10 @@ def _set_protocols(context: ssl.SSLContext, settings: TLSSettings) -> None:
     if settings.alpn_protocols:
         try:
             context.set_alpn_protocols(list(settings.alpn_protocols))
+            # Once more, without those that are not spoken: the server must not select them (RFC 7301 §3.2).
+            context.set_alpn_protocols(
+                [name for name in settings.alpn_protocols if name in checks.ALPN_PROTOCOLS]
+            )
         except (ssl.SSLError, ValueError):
             raise TLSConfigError(
                 f"alpn_protocols {list(settings.alpn_protocols)!r} has a bad name: 1 to 255 letters of ASCII "

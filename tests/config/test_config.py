@@ -434,6 +434,14 @@ def test_asking_for_certificates_needs_an_authority() -> None:
     assert told.startswith("--verify-mode lets no client with a certificate in")
 
 
+def test_protocols_that_are_not_spoken_are_told() -> None:
+    given = {"certfile": "c", "alpn_protocols": ["h3", "http/2", "h2", "http/1.0"]}
+    [told] = without_effect(Config.from_mapping(given).resolve())
+    assert (
+        told == "--alpn-protocol h3, http/2 has no effect: what is spoken over TLS is h2, http/1.1, http/1.0"
+    )
+
+
 OWN_CONTEXT = "def create_ssl_context():\n    raise AssertionError('made where it is used')\n"
 
 

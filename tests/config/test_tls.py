@@ -180,6 +180,16 @@ class TestContext:
         assert shown_to(context, "other.test", authority) == {"other.test", "*.sub.test"}
         assert chosen_of(context, ["h2", "http/1.1"]) == "http/1.1"
 
+    @pytest.mark.parametrize(
+        ("configured", "chosen"), [(["h3", "acme-tls/1", "h2"], "h2"), (["http/2", "h3"], None)]
+    )
+    def test_protocols_that_are_not_spoken_are_not_selected(
+        self, files: Files, configured: list[str], chosen: str | None
+    ) -> None:
+        context = create_ssl_context(Chosen(files.both, alpn_protocols=configured))
+        assert context is not None
+        assert chosen_of(context, ["h3", "http/2", "acme-tls/1", "h2"]) == chosen
+
     def test_settings_reach_openssl(self, files: Files) -> None:
         context = create_ssl_context(
             Chosen(
