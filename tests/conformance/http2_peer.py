@@ -253,8 +253,8 @@ class Server:
         while time.monotonic() < deadline:
             try:
                 self.connect("http").close()
-            except ConnectionRefusedError:
-                return
+            except (ConnectionRefusedError, ConnectionResetError):
+                return  # reset: it stood in the queue of the listening socket just as that was closed
         raise AssertionError("still accepting")
 
     def begin_handshake(self) -> HeldHandshake:
