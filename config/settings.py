@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .checks import ALPN_PROTOCOLS
@@ -77,40 +77,41 @@ def without_effect(settings: Settings) -> list[str]:
         for name, option in TABLE.items()
         if option.without_effect is not None and getattr(settings, name) not in (option.default, ())
     ]
-    if settings.insecure_bind and not settings.ssl_enabled:
-        sentences.append("--insecure-bind has no effect: without --certfile, --bind is in clear text")
-    for name, present in (("user", os.geteuid()), ("group", os.getegid())):
-        if os.geteuid() != 0 and getattr(settings, name) not in (None, present):
-            sentences.append(f"--{name} has no effect on the workers: only root can change to another {name}")
-    if settings.workers == 0 and os.geteuid() == 0:
-        sentences.extend(
-            f"--{name} has no effect on the application: without workers this process runs it, as root"
-            for name in ("user", "group")
-            if getattr(settings, name) not in (None, 0)
-        )
+    sentences.extend(_of_users(settings))
     if settings.root_path and not settings.root_path.startswith("/"):
         sentences.append(f"--root-path {settings.root_path!r} does not begin with /, as paths do")
-    if settings.ssl_enabled:
-        if settings.ca_certs and not settings.verify_mode and not settings.config.has_own_ssl_context:
-            sentences.append("--ca-certs has no effect: --verify-mode does not ask for certificates")
-        elif settings.verify_mode and not settings.ca_certs and not settings.config.has_own_ssl_context:
-            sentences.append(
-                "--verify-mode lets no client with a certificate in: --ca-certs is missing beside it"
-            )
-        if unspoken := [name for name in settings.alpn_protocols if name not in ALPN_PROTOCOLS]:
-            sentences.append(
-                f"--alpn-protocol {', '.join(unspoken)} has no effect: what is spoken over TLS is "
-                f"{', '.join(ALPN_PROTOCOLS)}"
-            )
-    else:
-        if settings.config.has_own_ssl_context:
-            sentences.append(
-                "create_ssl_context has no effect: without --certfile or ssl_enabled, --bind is in clear text"
-            )
-        sentences.extend(
-            f"{option.flag} has no effect: without --certfile, --bind is in clear text"
-            for name, option in TABLE.items()
-            if option.group == "TLS" and name not in ("certfile", "keyfile", "sni_certificates")
-            if getattr(settings, name) != option.default
-        )
+    sentences.extend(_with_tls(settings) if settings.ssl_enabled else _in_clear_text(settings))
     return sentences
+
+
+def _of_users(settings: Settings) -> Iterator[str]:
+    for name, present in (("user", os.geteuid()), ("group", os.getegid())):
+        if os.geteuid() != 0 and getattr(settings, name) not in (None, present):
+            yield f"--{name} has no effect on the workers: only root can change to another {name}"
+    if settings.workers == 0 and os.geteuid() == 0:
+        for name in ("user", "group"):
+            if getattr(settings, name) not in (None, 0):
+                yield f"--{name} has no effect on the application: without workers this process runs it, as root"
+
+
+def _with_tls(settings: Settings) -> Iterator[str]:
+    if not settings.config.has_own_ssl_context:
+        if settings.ca_certs and not settings.verify_mode:
+            yield "--ca-certs has no effect: --verify-mode does not ask for certificates"
+        elif settings.verify_mode and not settings.ca_certs:
+            yield "--verify-mode lets no client with a certificate in: --ca-certs is missing beside it"
+    if unspoken := [name for name in settings.alpn_protocols if name not in ALPN_PROTOCOLS]:
+        spoken = ", ".join(ALPN_PROTOCOLS)
+        yield f"--alpn-protocol {', '.join(unspoken)} has no effect: what is spoken over TLS is {spoken}"
+
+
+def _in_clear_text(settings: Settings) -> Iterator[str]:
+    if settings.insecure_bind:
+        yield "--insecure-bind has no effect: without --certfile, --bind is in clear text"
+    if settings.config.has_own_ssl_context:
+        yield "create_ssl_context has no effect: without --certfile or ssl_enabled, --bind is in clear text"
+    for name, option in TABLE.items():
+        if option.group != "TLS" or name in ("certfile", "keyfile", "sni_certificates"):
+            continue
+        if getattr(settings, name) != option.default:
+            yield f"{option.flag} has no effect: without --certfile, --bind is in clear text"
